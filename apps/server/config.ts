@@ -1,0 +1,122 @@
+import { totalmem } from "node:os";
+import { type DirectoryOptions, directoryOptionsFromEnv } from "../../infra/lease/connect-directory.ts";
+import { memoryShareDefault, objectsMaxDefault } from "../../infra/host/host-limits.ts";
+
+/** Everything a host can be told. Read from the environment by `configFromEnvironment`; README has the table. */
+export interface ServerConfig {
+  readonly region: string;
+  readonly hostId: string;
+  readonly bindAddress: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  /** Where clients reach this host; default `http://localhost:<port>`. */
+  readonly publicUrl: string | undefined;
+  /** Where other hosts reach it; default the Fly private address, else `http://127.0.0.1:<port>`. */
+  readonly privateUrl: string | undefined;
+  readonly version: string;
+  /** Folder with the classes. */
+  readonly objectsFolder: string;
+  /** How to reach it, and a replica for look-ups. */
+  readonly directory: DirectoryOptions;
+  /** The first signs; all are accepted, so that a secret can be rotated without a pause. */
+  readonly clusterSecrets: readonly string[];
+  readonly leaseTtlMs: number;
+  readonly objectsMax: number;
+  readonly memoryLimitBytes: number;
+  readonly socketsMax: number;
+  readonly backpressureLimitBytes: number;
+  readonly routeCacheEntriesMax: number;
+  readonly placementBudgetMs: number;
+  /** Header that carries the client's address behind a proxy that sets it, `fly-client-ip` on Fly. */
+  readonly clientAddressHeader: string | undefined;
+  /** Extra checks, class files reloaded on request, readable log lines. */
+  readonly isDev: boolean;
+  /** One-way milliseconds to a region, added to everything sent there. For `bun run dev`. */
+  readonly simulatedDelayMs: ((region: string) => number) | undefined;
+  /** Milliseconds added to each call of the directory's primary. For `bun run dev`. */
+  readonly simulatedPrimaryRoundTripMs: number;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A setting that cannot be used. The message names it, its value and what it may be. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+export const configDefaults = {
+  region: "local",
+  bindAddress: "::",
+  port: 8080,
+  version: "dev",
+  objectsFolder: "objects",
+  leaseTtlMs: 9000,
+  socketsMax: 100_000,
+  backpressureLimitBytes: 1024 * 1024,
+  routeCacheEntriesMax: 100_000,
+  placementBudgetMs: 5000,
+} as const;
+
+/** @throws ConfigError naming the variable. */
+export function configFromEnvironment(env: Environment): ServerConfig {
+  const number = (name: string, fallback: number, min: number) => numberSetting(env, name, fallback, min);
+  const onFly = env["FLY_APP_NAME"] !== undefined;
+  const secrets = (env["CLUSTER_SECRET"] ?? "").split(",").filter((secret) => secret !== "");
+  const isDev = env["STATEFUL_DEV"] === "1";
+  if (secrets.length === 0 && onFly) {
+    throw new ConfigError(
+      "CLUSTER_SECRET is not set. Hosts trust each other by it: fly secrets set CLUSTER_SECRET=$(openssl rand -hex 32)",
+    );
+  }
+  const short = secrets.find((secret) => secret.length < 16);
+  if (short !== undefined)
+    throw new ConfigError("CLUSTER_SECRET must have 16 characters or more in each of its parts.");
+  return {
+    region: env["STATEFUL_REGION"] ?? env["FLY_REGION"] ?? configDefaults.region,
+    hostId: env["STATEFUL_HOST_ID"] ?? env["FLY_MACHINE_ID"] ?? `local-${process.pid}`,
+    bindAddress: env["STATEFUL_BIND"] ?? configDefaults.bindAddress,
+    port: number("PORT", configDefaults.port, 0),
+    publicUrl: env["STATEFUL_PUBLIC_URL"] ?? (onFly ? `https://${env["FLY_APP_NAME"]}.fly.dev` : undefined),
+    privateUrl: env["STATEFUL_PRIVATE_URL"] ?? flyPrivateUrl(env),
+    version: env["STATEFUL_VERSION"] ?? env["FLY_IMAGE_REF"] ?? configDefaults.version,
+    objectsFolder: env["STATEFUL_OBJECTS"] ?? configDefaults.objectsFolder,
+    directory: directoryOptionsFromEnv(env),
+    clusterSecrets: secrets,
+    leaseTtlMs: number("STATEFUL_LEASE_TTL_MS", configDefaults.leaseTtlMs, 500),
+    objectsMax: number("STATEFUL_OBJECTS_MAX", objectsMaxDefault, 1),
+    memoryLimitBytes: number("STATEFUL_MEMORY_LIMIT_MB", memoryMb(env), 32) * 1024 * 1024,
+    socketsMax: number("STATEFUL_SOCKETS_MAX", configDefaults.socketsMax, 1),
+    backpressureLimitBytes: number(
+      "STATEFUL_BACKPRESSURE_LIMIT_BYTES",
+      configDefaults.backpressureLimitBytes,
+      1024,
+    ),
+    routeCacheEntriesMax: number("STATEFUL_ROUTE_CACHE_MAX", configDefaults.routeCacheEntriesMax, 1),
+    placementBudgetMs: number("STATEFUL_PLACEMENT_BUDGET_MS", configDefaults.placementBudgetMs, 100),
+    clientAddressHeader: env["STATEFUL_CLIENT_ADDRESS_HEADER"] ?? (onFly ? "fly-client-ip" : undefined),
+    isDev,
+    simulatedDelayMs: undefined,
+    simulatedPrimaryRoundTripMs: 0,
+  };
+}
+
+function flyPrivateUrl(env: Environment): string | undefined {
+  const { FLY_MACHINE_ID: machine, FLY_APP_NAME: app } = env;
+  const port = env["PORT"] ?? String(configDefaults.port);
+  // The name outlives the machine's address, which changes when Fly moves it to other hardware.
+  return machine && app ? `http://${machine}.vm.${app}.internal:${port}` : undefined;
+}
+
+function memoryMb(env: Environment): number {
+  const onFly = Number(env["FLY_VM_MEMORY_MB"]);
+  const machineMb = onFly > 0 ? onFly : totalmem() / 1024 / 1024;
+  return Math.floor(machineMb * memoryShareDefault);
+}
+
+function numberSetting(env: Environment, name: string, fallback: number, min: number): number {
+  const text = env[name];
+  if (text === undefined || text === "") return fallback;
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= min) return value;
+  throw new ConfigError(`${name} is "${text}"; it must be a whole number of ${min} or more.`);
+}

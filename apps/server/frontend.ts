@@ -1,0 +1,186 @@
+import type { Server, ServerWebSocket } from "bun";
+import type { Frontend as DispatcherFrontend } from "../../infra/edge/dispatcher.ts";
+import { serveRouted } from "../../infra/edge/dispatcher.ts";
+import type { ClassRuntime } from "../../infra/host/class-runtime.ts";
+import type { DirectRoute } from "../../infra/object/direct-routes.ts";
+import type { ClientConnection, EdgeSocket } from "../../infra/edge/edge-socket.ts";
+import { pathAndQuery } from "../../infra/edge/object-target.ts";
+import { systemPrefix } from "../../infra/edge/system-routes.ts";
+import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
+import type { LinkSocket } from "../../infra/link/link-pool.ts";
+import type { SocketData } from "../../infra/object/socket-message.ts";
+import type { ServerConfig } from "./config.ts";
+import type { HostParts } from "./host.ts";
+
+type Socket = EdgeSocket | LinkSocket;
+type Answer = Response | undefined | Promise<Response | undefined>;
+type RouteHandler = (request: Bun.BunRequest) => Response | Promise<Response>;
+
+const plainId = /^[A-Za-z0-9_~-][A-Za-z0-9_~.-]*$/;
+
+export const linkPath = "/-/link";
+/** The largest message a WebSocket may carry at all; each class has a smaller limit of its own. */
+const messageBytesMax = 16 * 1024 * 1024;
+/** Bun closes a socket without a word at this multiple of the limit; the edge's sweep, with one, at the limit itself. */
+const hardBackpressureFactor = 16;
+/** Bun pings an idle client at this interval and closes it when nothing comes back (seconds). */
+const socketIdleTimeoutS = 60;
+
+/** The port of a host: Bun's server, for clients and for the links of other hosts alike. */
+export class Frontend implements DispatcherFrontend {
+  readonly #config: ServerConfig;
+  readonly #classes: ReadonlyMap<string, ClassRuntime>;
+  readonly #parts: () => HostParts | undefined;
+  #server: Server<Socket> | undefined;
+
+  constructor(
+    config: ServerConfig,
+    classes: ReadonlyMap<string, ClassRuntime>,
+    parts: () => HostParts | undefined,
+  ) {
+    this.#config = config;
+    this.#classes = classes;
+    this.#parts = parts;
+  }
+
+  get port(): number {
+    return this.#server?.port ?? 0;
+  }
+
+  /** Throws where the port is taken. Until the host runs, everything is answered with 503. */
+  listen(): void {
+    this.#server = Bun.serve<Socket>(this.#options());
+  }
+
+  /** The classes changed: their routes are matched anew. */
+  reload(): void {
+    this.#server?.reload(this.#options());
+  }
+
+  #options(): Bun.Serve.Options<Socket> {
+    const { bindAddress, port, backpressureLimitBytes } = this.#config;
+    return {
+      hostname: bindAddress,
+      port,
+      idleTimeout: 0, // Event streams and slow uploads are legitimate; what may wait is bounded where it waits.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER, // Each class has its own limit, checked before its handler runs.
+      routes: this.#directRoutes(),
+      fetch: (request) => this.#fetch(request),
+      websocket: {
+        perMessageDeflate: false,
+        maxPayloadLength: messageBytesMax,
+        backpressureLimit: backpressureLimitBytes * hardBackpressureFactor,
+        closeOnBackpressureLimit: true,
+        idleTimeout: socketIdleTimeoutS,
+        sendPings: true,
+        open: (ws) => opened(ws),
+        message: (ws, message) => received(ws.data, message),
+        drain: (ws) => drained(ws.data),
+        close: (ws, code, reason) => closed(ws.data, code, reason),
+      },
+    };
+  }
+
+  /** The routes of all classes, for Bun to match. Whatever is not quite usual about a request takes the long way. */
+  #directRoutes(): Record<string, Record<string, RouteHandler>> {
+    const routes: Record<string, Record<string, RouteHandler>> = {};
+    for (const runtime of this.#classes.values()) {
+      for (const route of runtime.directRoutes) {
+        const handlers = routes[route.path] ?? {};
+        handlers[route.method] = (request) => this.#serveDirectly(request, runtime, route);
+        routes[route.path] = handlers;
+      }
+    }
+    return routes;
+  }
+
+  #serveDirectly(
+    request: Bun.BunRequest,
+    runtime: ClassRuntime,
+    route: DirectRoute,
+  ): Response | Promise<Response> {
+    const { id = "" } = request.params as { id?: string }; // every route of a class begins with /<class>/:id
+    // Bun decodes ids in its own way: only those with nothing to decode are looked up here.
+    const activation = plainId.test(id)
+      ? this.#parts()?.table.live(`${runtime.definition.name}/${id}`)
+      : undefined;
+    // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
+    if (activation?.runtime !== runtime) return this.#fetch(request) as Response | Promise<Response>;
+    return serveRouted(activation, request, route.fetch);
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.stop(true);
+  }
+
+  publish(name: string, message: SocketData): void {
+    // A message is text, or bytes that were copied off a socket or a link: never shared memory.
+    this.#server?.publish(name, message as string | Uint8Array<ArrayBuffer>);
+  }
+
+  upgrade(request: Request, headers: Headers | undefined, socket: EdgeSocket): boolean {
+    return this.#server?.upgrade(request, headers ? { headers, data: socket } : { data: socket }) ?? false;
+  }
+
+  clientAddress(request: Request): string {
+    const { clientAddressHeader } = this.#config;
+    const forwarded = clientAddressHeader === undefined ? null : request.headers.get(clientAddressHeader);
+    return forwarded ?? this.#server?.requestIP(request)?.address ?? "";
+  }
+
+  #fetch(request: Request): Answer {
+    const parts = this.#parts();
+    if (parts === undefined) return problem(starting());
+    if (request.url.includes(systemPrefix)) {
+      const answer = this.#system(request, parts);
+      if (answer !== "not system") return answer;
+    }
+    return parts.dispatcher.handle(request, this);
+  }
+
+  #system(request: Request, parts: HostParts): Response | undefined | Promise<Response> | "not system" {
+    try {
+      const target = pathAndQuery(request.url);
+      if (!target.startsWith(systemPrefix)) return "not system";
+      return target.startsWith(linkPath) ? this.#link(request, parts) : parts.system.handle(request, target);
+    } catch (thrown) {
+      return problem(asStatefulError(thrown));
+    }
+  }
+
+  #link(request: Request, { links }: HostParts): Response | undefined {
+    const accepted = links.pool.accept(request);
+    if (accepted instanceof StatefulError) return problem(accepted);
+    if (this.#server?.upgrade(request, { data: accepted })) return undefined;
+    return problem(new StatefulError("upgrade_required", "Links are WebSockets."));
+  }
+}
+
+function starting(): StatefulError {
+  return new StatefulError("session_over", "The host is starting or stopping.", { retryAfterMs: 1000 });
+}
+
+function isLink(socket: Socket): socket is LinkSocket {
+  return "kind" in socket;
+}
+
+function opened(ws: ServerWebSocket<Socket>): void {
+  if (isLink(ws.data)) ws.data.open(ws);
+  // Messages are never shared memory (see publish); that is all in which Bun's socket is the narrower type.
+  else ws.data.connected(ws as ClientConnection);
+}
+
+function received(socket: Socket, message: string | Buffer): void {
+  if (isLink(socket)) socket.message(message);
+  else socket.received(message);
+}
+
+function drained(socket: Socket): void {
+  if (isLink(socket)) socket.drain();
+  else socket.drained();
+}
+
+function closed(socket: Socket, code: number, reason: string): void {
+  if (isLink(socket)) socket.close(code, reason);
+  else socket.disconnected(code, reason);
+}

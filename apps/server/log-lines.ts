@@ -1,0 +1,19 @@
+import type { Log, LogFields } from "../../infra/lib/log.ts";
+
+type Level = "info" | "warn" | "error";
+
+/** One JSON object per line on standard output: what log collectors, Fly's included, take apart by themselves. */
+export function jsonLog(write: (line: string) => void, base: LogFields): Log {
+  const entry = (level: Level) => (event: string, fields?: LogFields) => {
+    write(JSON.stringify({ time: new Date().toISOString(), level, event, ...base, ...fields }, printable));
+  };
+  return { info: entry("info"), warn: entry("warn"), error: entry("error") };
+}
+
+/** Errors have no enumerable fields, and big integers no JSON: both are spelled out. */
+function printable(_: string, value: unknown): unknown {
+  if (typeof value === "bigint") return String(value);
+  if (!(value instanceof Error)) return value;
+  const { name, message, stack, cause } = value;
+  return { name, message, stack, ...(cause === undefined ? {} : { cause }) };
+}

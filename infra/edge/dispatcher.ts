@@ -1,0 +1,292 @@
+import type { Activation } from "../host/activation.ts";
+import { OpenEvent, RoutedEvent, type RoutedRequest } from "../host/open-event.ts";
+import type { Clock } from "../lib/clock.ts";
+import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+import type { HostRecord } from "../lease/directory.ts";
+import type { Link } from "../link/link.ts";
+import type { CompiledFetch } from "../object/object.ts";
+import { UpgradeSlot } from "../object/event.ts";
+import { limitBody } from "./body-limit.ts";
+import type { EdgeSocket } from "./edge-socket.ts";
+import type { EdgeSockets } from "./edge-sockets.ts";
+import { forward } from "./forward-client.ts";
+import { type ForwardHead, keptBodyBytesMax } from "./forward-protocol.ts";
+import { forwardedHeaders, hasBody, wantsEventStream, wantsWebSocket } from "./http-fields.ts";
+import { acceptSocket, LocalSocketOwner, newSocketId } from "./local-socket.ts";
+import { parseObjectTarget, pathAndQuery, quickKey } from "./object-target.ts";
+import { type Location, OwnerSearch, type SearchSetup } from "./owner-search.ts";
+
+export interface DispatcherSetup extends SearchSetup {
+  /** Rejects with `owner_unreachable` where there is no link and none can be had. */
+  readonly links: { to(host: HostRecord): Promise<Link> };
+  readonly sockets: EdgeSockets;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** How long an edge looks for a host that takes an object, over all attempts. */
+  readonly placementBudgetMs: number;
+}
+
+/** What the process around the edge does for it: Bun's server, in production. */
+export interface Frontend {
+  /** Answers a WebSocket upgrade; false where the client cannot be upgraded any more. */
+  upgrade(request: Request, headers: Headers | undefined, socket: EdgeSocket): boolean;
+  clientAddress(request: Request): string;
+}
+
+/** Offers for one request. Each stale answer costs one; more than these means that hosts disagree. */
+const offersMax = 8;
+
+/**
+ * The edge of a host: decides once which object a request is for, finds the owner and carries the request there.
+ * `undefined` from `handle` means that the connection has become a socket and needs no response.
+ */
+export class Dispatcher {
+  readonly #setup: DispatcherSetup;
+
+  constructor(setup: DispatcherSetup) {
+    this.#setup = setup;
+  }
+
+  /** Serves one request of a client. Never rejects. The live object of this host is served without a promise of ours. */
+  handle(request: Request, frontend: Frontend): Response | undefined | Promise<Response | undefined> {
+    try {
+      const target = pathAndQuery(request.url);
+      const key = quickKey(target);
+      const activation = key === undefined ? undefined : this.#setup.table.live(key);
+      if (activation && isPlain(request)) return serveHere(activation, request, target, noCallers);
+      const { ref } = parseObjectTarget(request.url);
+      return this.#dispatch(ref, target, request, frontend, noCallers).catch((thrown) =>
+        this.#problem(thrown),
+      );
+    } catch (thrown) {
+      return this.#problem(thrown);
+    }
+  }
+
+  /** A call from an object to another: the same way, without a client. Sockets are for clients. */
+  async call(request: Request, chain: readonly string[]): Promise<Response> {
+    try {
+      if (chain.length > callChainMax)
+        throw new StatefulError("hop_limit", `Calls nest ${callChainMax} deep at most.`);
+      const { ref, target } = parseObjectTarget(request.url);
+      const response = await this.#dispatch(ref, target, request, undefined, chain);
+      return response ?? problem(new StatefulError("internal", "A call was answered with an upgrade."));
+    } catch (thrown) {
+      return this.#problem(thrown);
+    }
+  }
+
+  /** What is not an error of ours is a bug: the log has all of it, the client learns nothing. */
+  #problem(thrown: unknown): Response {
+    const error = asStatefulError(thrown);
+    if (error.code === "internal") this.#setup.log.error("request.failed", { error: error.cause ?? error });
+    return problem(error);
+  }
+
+  async #dispatch(
+    ref: ObjectRef,
+    target: string,
+    request: Request,
+    frontend: Frontend | undefined,
+    chain: readonly string[],
+  ): Promise<Response | undefined> {
+    const upgrade = frontend && this.#wantedUpgrade(request, frontend);
+    const search = new OwnerSearch(this.#setup, ref);
+    const deadlineMs = this.#setup.clock.monotonicMs() + this.#setup.placementBudgetMs;
+    let head: ForwardHead | undefined;
+    for (let offers = 0; offers < offersMax && this.#setup.clock.monotonicMs() < deadlineMs; offers++) {
+      const location = await search.next();
+      if (location.kind === "here") {
+        const { activation } = location;
+        const whole = head === undefined ? request : restored(request, head);
+        if (upgrade) return this.#upgradeHere(activation, whole, target, upgrade, chain);
+        return serveHere(activation, whole, target, chain);
+      }
+      head ??= await forwardHead(ref, target, request, upgrade, chain);
+      const answer = await this.#offer(search, location, head, request, upgrade);
+      if (answer !== "again") return answer;
+    }
+    const message = `No host took ${ref.key} within ${this.#setup.placementBudgetMs} ms and ${offersMax} offers.`;
+    throw new StatefulError("no_eligible_host", message, { retryAfterMs: 1000 });
+  }
+
+  #wantedUpgrade(request: Request, frontend: Frontend): WantedUpgrade | undefined {
+    const kind = wantsWebSocket(request)
+      ? "websocket"
+      : wantsTopicStream(request)
+        ? "event-stream"
+        : undefined;
+    if (kind === undefined) return undefined;
+    if (this.#setup.sockets.isFull) {
+      throw new StatefulError("host_full", "This host holds all the sockets it may.", { retryAfterMs: 1000 });
+    }
+    return {
+      kind,
+      frontend,
+      client: { socketId: newSocketId(), clientAddress: frontend.clientAddress(request) },
+    };
+  }
+
+  // -- the owner is here
+
+  async #upgradeHere(
+    activation: Activation,
+    request: Request,
+    target: string,
+    wanted: WantedUpgrade,
+    chain: readonly string[],
+  ): Promise<Response | undefined> {
+    const slot = new UpgradeSlot(wanted.kind);
+    const event = new OpenEvent(activation, target, slot, chain);
+    const response = await activation.fetch(normalizedUpgrade(request), event);
+    if (!slot.accepted) return response;
+    const socket = this.#setup.sockets.add(activation.ref);
+    try {
+      const virtual = acceptSocket(activation, socket, slot, wanted.client);
+      if (virtual) socket.attachOwner(new LocalSocketOwner(virtual, activation));
+      return this.#connect(socket, request, slot.accepted.headers, wanted);
+    } catch (thrown) {
+      socket.disconnected(1006, "");
+      throw thrown;
+    }
+  }
+
+  #connect(socket: EdgeSocket, request: Request, headers: Headers | undefined, wanted: WantedUpgrade) {
+    if (wanted.kind === "event-stream") return this.#setup.sockets.eventStream(socket).response(headers);
+    if (wanted.frontend.upgrade(request, headers, socket)) return undefined;
+    socket.disconnected(1006, "The client left.");
+    return problem(new StatefulError("upgrade_required", "The connection cannot become a WebSocket."));
+  }
+
+  // -- the owner is elsewhere
+
+  async #offer(
+    search: OwnerSearch,
+    location: Extract<Location, { kind: "there" }>,
+    head: ForwardHead,
+    request: Request,
+    upgrade: WantedUpgrade | undefined,
+  ): Promise<Response | undefined | "again"> {
+    const { links, sockets, routes } = this.#setup;
+    const key = `${head.className}/${encodeURIComponent(head.id)}`;
+    const socket = upgrade && sockets.add({ key, className: head.className, id: head.id });
+    try {
+      const link = await links
+        .to(location.host)
+        .catch((thrown) => asStatefulError(thrown, "owner_unreachable"));
+      if (link instanceof StatefulError) {
+        search.unreachable(location, link);
+        return "again";
+      }
+      const offered = { ...head, intent: location.intent, socketNumber: socket?.socketId ?? 0 };
+      const outcome = await forward(link, { head: offered, request, socket });
+      if (outcome.kind === "refused") {
+        search.refused(location, outcome.refusal.error, outcome.refusal.owner);
+        return "again";
+      }
+      routes.put(key, { session: location.host.session, epoch: outcome.epoch });
+      if (outcome.kind === "response") return outcome.response;
+      if (socket === undefined || upgrade === undefined)
+        throw new StatefulError("internal", "An upgrade nobody asked for.");
+      return this.#connect(socket, request, outcome.headers, upgrade);
+    } finally {
+      if (socket && !socket.hasOwner) socket.disconnected(1006, "");
+    }
+  }
+}
+
+interface WantedUpgrade {
+  readonly kind: "websocket" | "event-stream";
+  readonly frontend: Frontend;
+  readonly client: { readonly socketId: string; readonly clientAddress: string };
+}
+
+const noCallers: readonly string[] = [];
+const callChainMax = 16;
+
+/** The common case: a request for a live object of this host, in process. */
+function serveHere(
+  activation: Activation,
+  request: Request,
+  target: string,
+  chain: readonly string[],
+): Response | Promise<Response> {
+  const limited = limitBody(request, activation.runtime.definition.limits.bodyBytesMax);
+  if (limited instanceof Response) return limited;
+  return activation.fetch(limited, new OpenEvent(activation, target, undefined, chain));
+}
+
+/** The same for a request whose route the server has matched already. */
+export function serveRouted(
+  activation: Activation,
+  request: RoutedRequest,
+  handler: CompiledFetch,
+): Response | Promise<Response> {
+  const limited = limitBody(request, activation.runtime.definition.limits.bodyBytesMax);
+  if (limited instanceof Response) return limited;
+  return activation.fetch(limited, new RoutedEvent(activation, request), handler);
+}
+
+/** Neither an upgrade nor an event stream. Looks at headers of GET requests only. */
+function isPlain(request: Request): boolean {
+  return request.method !== "GET" || !(wantsWebSocket(request) || wantsTopicStream(request));
+}
+
+/** Event streams of declared topics are held by the edge; those that a handler makes are ordinary responses. */
+function wantsTopicStream(request: Request): boolean {
+  return request.url.includes("/-/topics/") && wantsEventStream(request);
+}
+
+async function forwardHead(
+  ref: ObjectRef,
+  target: string,
+  request: Request,
+  upgrade: WantedUpgrade | undefined,
+  chain: readonly string[],
+): Promise<ForwardHead> {
+  return {
+    className: ref.className,
+    id: ref.id,
+    intent: "own",
+    method: request.method,
+    url: request.url,
+    target,
+    headers: forwardedHeaders(request.headers),
+    upgrade: upgrade?.kind,
+    socketId: upgrade?.client.socketId ?? "",
+    socketNumber: 0,
+    clientAddress: upgrade?.client.clientAddress ?? "",
+    chain,
+    body: await forwardedBody(request),
+  };
+}
+
+/** A small body is read once and kept, so that a refusal costs nothing; any other is not touched before `accept`. */
+async function forwardedBody(request: Request): Promise<ForwardHead["body"]> {
+  if (!hasBody(request)) return "none";
+  const length = request.headers.get("content-length");
+  if (length === null || !(Number(length) <= keptBodyBytesMax)) return "stream";
+  try {
+    return new Uint8Array(await request.arrayBuffer());
+  } catch (cause) {
+    throw new StatefulError("bad_request", "The body broke off.", { cause });
+  }
+}
+
+/** The request again, after its small body was read for an offer that was refused. */
+function restored(request: Request, { body }: ForwardHead): Request {
+  if (!(body instanceof Uint8Array)) return request;
+  const { method, headers, signal, url } = request;
+  return new Request(url, { method, headers, signal, body: body as Uint8Array<ArrayBuffer> }); // read above: never shared
+}
+
+/** Elysia compares the header with "websocket" as it stands, while RFC 6455 leaves its case to the client. */
+function normalizedUpgrade(request: Request): Request {
+  const value = request.headers.get("upgrade");
+  if (value === null || value === "websocket") return request;
+  const headers = new Headers(request.headers);
+  headers.set("upgrade", "websocket");
+  return new Request(request, { headers });
+}

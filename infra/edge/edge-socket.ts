@@ -1,0 +1,149 @@
+import type { ObjectRef } from "../lib/object-ref.ts";
+import type { SocketData } from "../object/socket-message.ts";
+import type { SocketCarrier } from "../host/virtual-socket.ts";
+import type { TopicEdge } from "../topics/topic-hub.ts";
+
+/**
+ * One client's connection at its edge: a WebSocket of Bun's, or an event stream. The two differ in nothing that an owner
+ * could notice, except that an event stream never says anything.
+ */
+export interface ClientConnection {
+  /** Bytes sent; -1 when queued; 0 when dropped because the client is too far behind. */
+  send(message: SocketData): number;
+  subscribe(name: string): void;
+  unsubscribe(name: string): void;
+  isSubscribed(name: string): boolean;
+  /** To every other connection of this edge that subscribes to `name`. */
+  publish(name: string, message: SocketData): void;
+  ping(data: SocketData): void;
+  pong(data: SocketData): void;
+  close(code: number, reason: string): void;
+  terminate(): void;
+  getBufferedAmount(): number;
+}
+
+/** Who runs the handlers: an activation of this host, or the other end of a channel. */
+export interface SocketOwner {
+  opened(): void;
+  message(message: SocketData): void;
+  drained(): void;
+  closed(code: number, reason: string): void;
+}
+
+/** Commands that reach a socket before its upgrade is answered wait here; more than this, and it is closed instead. */
+const pendingCommandsMax = 256;
+
+/** The name of an object's topic among this process's native topics. A key holds no newline, so no two can meet. */
+export function nativeTopic(objectKey: string, topic: string): string {
+  return `${objectKey}\n${topic}`;
+}
+
+export class EdgeSocket implements SocketCarrier {
+  readonly socketId: number;
+  readonly edge: TopicEdge;
+  readonly ref: ObjectRef;
+  readonly #forget: () => void;
+  #connection: ClientConnection | undefined;
+  #owner: SocketOwner | undefined;
+  #pending: ((connection: ClientConnection) => void)[] | undefined = [];
+  #isOver = false;
+  /** Set when the socket was told to close for being slow: a client that does not even read that is cut off. */
+  closingSinceMs: number | undefined;
+
+  constructor(socketId: number, ref: ObjectRef, edge: TopicEdge, forget: () => void) {
+    this.socketId = socketId;
+    this.ref = ref;
+    this.edge = edge;
+    this.#forget = forget;
+  }
+
+  get hasOwner(): boolean {
+    return this.#owner !== undefined;
+  }
+
+  /** Who runs the handlers. Set once, before the connection opens. */
+  attachOwner(owner: SocketOwner): void {
+    this.#owner = owner;
+  }
+
+  /** The client is connected. What the owner did meanwhile takes effect now, in order. */
+  connected(connection: ClientConnection): void {
+    this.#connection = connection;
+    const pending = this.#pending ?? [];
+    this.#pending = undefined;
+    for (const command of pending) command(connection);
+    if (!this.#isOver) this.#owner?.opened();
+  }
+
+  received(message: SocketData): void {
+    this.#owner?.message(message);
+  }
+  drained(): void {
+    this.#owner?.drained();
+  }
+
+  /** The client is gone, or never came. Tells the owner, once. */
+  disconnected(code: number, reason: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#forget();
+    this.#owner?.closed(code, reason);
+    this.#connection = undefined;
+  }
+
+  // -- what the owner commands
+
+  send(message: SocketData): number {
+    if (this.#connection === undefined)
+      return this.#later((connection) => connection.send(message), message.length);
+    const sent = this.#connection.send(message);
+    // Bun says -1 when it queued the message, which is no failure, and 0 when it dropped it.
+    return sent === 0 && message.length > 0 ? -1 : message.length;
+  }
+
+  subscribe(topic: string): void {
+    const name = nativeTopic(this.ref.key, topic);
+    if (this.#connection) this.#connection.subscribe(name);
+    else this.#later((connection) => connection.subscribe(name), 0);
+  }
+
+  unsubscribe(topic: string): void {
+    const name = nativeTopic(this.ref.key, topic);
+    if (this.#connection) this.#connection.unsubscribe(name);
+    else this.#later((connection) => connection.unsubscribe(name), 0);
+  }
+
+  ping(data: SocketData): void {
+    this.#connection?.ping(data);
+  }
+  pong(data: SocketData): void {
+    this.#connection?.pong(data);
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#connection) this.#connection.close(code, reason);
+    else this.#later((connection) => connection.close(code, reason), 0);
+  }
+
+  terminate(): void {
+    this.#connection?.terminate();
+  }
+
+  bufferedBytes(): number {
+    return this.#connection?.getBufferedAmount() ?? 0;
+  }
+
+  /** Publishes to the others; false where this socket is not among the subscribers, so that there is nobody to leave out. */
+  publishToOthers(name: string, message: SocketData): boolean {
+    if (!this.#connection?.isSubscribed(name)) return false;
+    this.#connection.publish(name, message);
+    return true;
+  }
+
+  #later(command: (connection: ClientConnection) => void, bytes: number): number {
+    if (this.#pending === undefined || this.#isOver) return 0;
+    if (this.#pending.length >= pendingCommandsMax) return -1;
+    this.#pending.push(command);
+    return bytes;
+  }
+}

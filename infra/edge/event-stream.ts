@@ -1,0 +1,111 @@
+import type { SocketData } from "../object/socket-message.ts";
+import type { ClientConnection, EdgeSocket } from "./edge-socket.ts";
+
+/** Native topics know WebSockets only; these are their equals for event streams. */
+export interface EventStreamTopics {
+  add(name: string, stream: EventStream): void;
+  remove(name: string, stream: EventStream): void;
+  publish(name: string, message: SocketData, except: EventStream): void;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+/** A comment line (HTML standard, section 9.2.6) often enough that no proxy takes the stream for dead. */
+export const eventStreamPingMs = 15_000;
+
+/**
+ * A client that listens with server-sent events (HTML standard, section 9.2). Each message is one event; bytes are sent as
+ * the text they decode to. What a slow client has not read yet is bounded like a socket's.
+ */
+export class EventStream implements ClientConnection {
+  readonly #socket: EdgeSocket;
+  readonly #topics: EventStreamTopics;
+  readonly #bufferedBytesMax: number;
+  readonly #names = new Set<string>();
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+
+  constructor(socket: EdgeSocket, topics: EventStreamTopics, bufferedBytesMax: number) {
+    this.#socket = socket;
+    this.#topics = topics;
+    this.#bufferedBytesMax = bufferedBytesMax;
+  }
+
+  /** The response. The socket is connected when the client begins to read, and gone when it stops. */
+  response(headers: Headers | undefined): Response {
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.#controller = controller;
+          this.#write(": connected\n\n");
+          this.#socket.connected(this);
+        },
+        cancel: () => this.#over(1001, "The client left."),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: this.#bufferedBytesMax }),
+    );
+    const answer = new Headers(headers);
+    answer.set("content-type", "text/event-stream; charset=utf-8");
+    answer.set("cache-control", "no-store");
+    return new Response(body, { headers: answer });
+  }
+
+  send(message: SocketData): number {
+    const text = typeof message === "string" ? message : decoder.decode(message);
+    return this.#write(
+      `${text.replace(/^|\r\n|\r|\n/g, (newline) => (newline === "" ? "data: " : "\ndata: "))}\n\n`,
+    );
+  }
+
+  subscribe(name: string): void {
+    this.#names.add(name);
+    this.#topics.add(name, this);
+  }
+  unsubscribe(name: string): void {
+    this.#names.delete(name);
+    this.#topics.remove(name, this);
+  }
+  isSubscribed(name: string): boolean {
+    return this.#names.has(name);
+  }
+  publish(name: string, message: SocketData): void {
+    this.#topics.publish(name, message, this);
+  }
+  ping(): void {
+    this.#write(": ping\n\n");
+  }
+  pong(): void {
+    // The protocol has no pong.
+  }
+
+  /** Says why, as an event named `close`, and ends the stream. */
+  close(code: number, reason: string): void {
+    this.#write(`event: close\ndata: ${JSON.stringify({ code, reason })}\n\n`);
+    this.terminate(code, reason);
+  }
+  terminate(code = 1006, reason = ""): void {
+    try {
+      this.#controller?.close();
+    } catch {
+      // Closed by the client in the same turn.
+    }
+    this.#over(code, reason);
+  }
+  getBufferedAmount(): number {
+    return this.#controller === undefined ? 0 : this.#bufferedBytesMax - (this.#controller.desiredSize ?? 0);
+  }
+
+  #write(text: string): number {
+    if (this.#controller === undefined) return 0;
+    if (this.getBufferedAmount() > this.#bufferedBytesMax) return 0;
+    const bytes = encoder.encode(text);
+    this.#controller.enqueue(bytes);
+    return bytes.length;
+  }
+
+  #over(code: number, reason: string): void {
+    this.#controller = undefined;
+    for (const name of this.#names) this.#topics.remove(name, this);
+    this.#names.clear();
+    this.#socket.disconnected(code, reason);
+  }
+}

@@ -1,0 +1,206 @@
+import { StatefulError } from "../lib/errors.ts";
+import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
+import { pumpBody, ReceivedBody } from "./body-stream.ts";
+import type { EdgeSocket } from "./edge-socket.ts";
+import {
+  bytesOf,
+  decodeNumber,
+  decodeRefusal,
+  decodeResponseHead,
+  decodeWhole,
+  encodeForwardHead,
+  type ForwardHead,
+  forwardPurpose,
+  fromEdge,
+  fromOwner,
+  type Refusal,
+  type ResponseHead,
+} from "./forward-protocol.ts";
+import { isSafeMethod } from "./http-fields.ts";
+import { RemoteSocketOwner } from "./remote-socket-owner.ts";
+
+/** How an offer to another host ended. */
+export type ForwardOutcome =
+  | { readonly kind: "response"; readonly response: Response; readonly epoch: number }
+  | { readonly kind: "upgraded"; readonly headers: Headers; readonly epoch: number }
+  | { readonly kind: "refused"; readonly refusal: Refusal };
+
+export interface Offer {
+  readonly head: ForwardHead;
+  readonly request: Request;
+  /** The socket to attach when the owner accepts an upgrade. */
+  readonly socket: EdgeSocket | undefined;
+}
+
+/**
+ * Offers one event to another host and follows it to its end. A refusal can come only before `accept`; after `accept` the
+ * event is that host's, nobody sends it again, and losing the host is `outcome_unknown`.
+ *
+ * Rejects with `owner_unreachable` where the handler certainly did not run or may safely run again, and with
+ * `outcome_unknown` otherwise.
+ */
+export function forward(link: Link, offer: Offer): Promise<ForwardOutcome> {
+  return new Promise((resolve, reject) => {
+    const event = new ForwardedEvent(offer, resolve, reject);
+    event.begin(link.open(forwardPurpose, encodeForwardHead(offer.head), event));
+  });
+}
+
+type ForwardPhase =
+  | { readonly name: "offered" }
+  | { readonly name: "accepted" }
+  | { readonly name: "responding"; readonly received: ReceivedBody }
+  | { readonly name: "socket"; readonly owner: RemoteSocketOwner }
+  | { readonly name: "over" };
+
+class ForwardedEvent implements ChannelHandlers {
+  readonly #offer: Offer;
+  readonly #resolve: (outcome: ForwardOutcome) => void;
+  readonly #reject: (error: unknown) => void;
+  #channel: Channel | undefined;
+  #phase: ForwardPhase = { name: "offered" };
+  #epoch = 0;
+
+  constructor(offer: Offer, resolve: (outcome: ForwardOutcome) => void, reject: (error: unknown) => void) {
+    this.#offer = offer;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  begin(channel: Channel): void {
+    const { signal } = this.#offer.request;
+    this.#channel = channel;
+    if (signal.aborted) this.#clientLeft();
+    else signal.addEventListener("abort", this.#clientLeft, { once: true });
+  }
+
+  message(channel: Channel, kind: number, payload: Uint8Array | string): void {
+    // A body's bytes are consumed when the client reads them; anything else is dealt with here and now.
+    if (kind !== fromOwner.body) channel.consumed(payload.length);
+    if (this.#phase.name === "socket") return this.#phase.owner.command(kind, payload);
+    switch (kind) {
+      case fromOwner.accept:
+        return this.#accepted(channel, decodeNumber(payload));
+      case fromOwner.refuse:
+        this.#resolve({ kind: "refused", refusal: decodeRefusal(bytesOf(payload)) });
+        return this.#finish();
+      case fromOwner.whole: {
+        const { head, body } = decodeWhole(bytesOf(payload));
+        this.#respond(head, body);
+        return this.#finish();
+      }
+      case fromOwner.response:
+        return this.#respondStreaming(channel, decodeResponseHead(bytesOf(payload)));
+      case fromOwner.upgraded:
+        return this.#upgraded(channel, decodeResponseHead(bytesOf(payload)));
+      default:
+        return this.#bodyMessage(kind, payload);
+    }
+  }
+
+  closed(_: Channel, error: StatefulError | undefined): void {
+    const phase = this.#phase;
+    this.#over();
+    switch (phase.name) {
+      case "offered":
+      case "accepted":
+        return this.#reject(lostOwner(phase.name, this.#offer.head.method, error));
+      case "responding":
+        return phase.received.fail(error ?? new StatefulError("outcome_unknown", "The owner was lost."));
+      case "socket":
+        return phase.owner.lost(error);
+      case "over":
+        return;
+    }
+  }
+
+  #accepted(channel: Channel, epoch: number): void {
+    const { head, request } = this.#offer;
+    this.#phase = { name: "accepted" };
+    this.#epoch = epoch;
+    if (head.body === "stream" && request.body !== null) void pumpBody(request.body, channel, fromEdge);
+  }
+
+  #respondStreaming(channel: Channel, head: ResponseHead): void {
+    const received = new ReceivedBody(channel, this.#clientLeft);
+    this.#phase = { name: "responding", received };
+    this.#respond(head, received.stream);
+  }
+
+  #bodyMessage(kind: number, payload: Uint8Array | string): void {
+    if (this.#phase.name !== "responding") return; // A message of a kind that this version does not know.
+    const { received } = this.#phase;
+    if (kind === fromOwner.body) return received.push(bytesOf(payload));
+    if (kind === fromOwner.bodyEnd) received.end();
+    else if (kind === fromOwner.bodyFailed)
+      received.fail(new StatefulError("outcome_unknown", "The response broke off."));
+    else return;
+    this.#finish();
+  }
+
+  #respond(head: ResponseHead, body: Uint8Array | ReadableStream<Uint8Array>): void {
+    // Bytes off a link are never shared memory, which is all that BodyInit asks beyond Uint8Array.
+    const content = hasNoBody(head.status)
+      ? null
+      : (body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>);
+    const response = new Response(content, {
+      status: head.status,
+      headers: head.headers.map(([n, v]) => [n, v]),
+    });
+    this.#resolve({ kind: "response", response, epoch: this.#epoch });
+  }
+
+  #upgraded(channel: Channel, head: ResponseHead): void {
+    const { socket, request } = this.#offer;
+    if (socket === undefined)
+      return channel.close(new StatefulError("bad_request", "No upgrade was asked for."));
+    const owner = new RemoteSocketOwner(channel, socket);
+    socket.attachOwner(owner);
+    this.#phase = { name: "socket", owner };
+    request.signal.removeEventListener("abort", this.#clientLeft);
+    this.#resolve({
+      kind: "upgraded",
+      headers: new Headers(head.headers.map(([n, v]) => [n, v])),
+      epoch: this.#epoch,
+    });
+  }
+
+  readonly #clientLeft = (): void => {
+    const channel = this.#channel;
+    if (this.#phase.name === "over") return;
+    this.#over();
+    const error = new StatefulError("outcome_unknown", "The client left.");
+    this.#reject(error);
+    channel?.close(error);
+  };
+
+  #finish(): void {
+    this.#over();
+    this.#channel?.close();
+  }
+
+  #over(): void {
+    this.#phase = { name: "over" };
+    this.#offer.request.signal.removeEventListener("abort", this.#clientLeft);
+  }
+}
+
+/** Losing the other host before its `accept` came says nothing either: the `accept` may be what was lost. */
+function lostOwner(
+  phase: "offered" | "accepted",
+  method: string,
+  cause: StatefulError | undefined,
+): StatefulError {
+  if (phase === "offered" && isSafeMethod(method)) {
+    const message = "The owner was lost before it took the request.";
+    return new StatefulError("owner_unreachable", message, { cause, retryAfterMs: 1000 });
+  }
+  return new StatefulError("outcome_unknown", "The owner was lost before it answered; it may have acted.", {
+    cause,
+  });
+}
+
+/** Statuses without content (RFC 9110); `Response` refuses a body for them. */
+export function hasNoBody(status: number): boolean {
+  return status === 204 || status === 205 || status === 304;
+}

@@ -1,0 +1,254 @@
+import { pack, unpack } from "msgpackr";
+import { isErrorCode, StatefulError } from "../lib/errors.ts";
+
+/**
+ * What two hosts say to each other about one forwarded request, on one channel of their link.
+ *
+ *   edge                                owner
+ *   open(head, small body)      →
+ *                               ←       refuse(code, who owns it)   … the edge asks somebody else, with the same body
+ *                               ←       accept(epoch)               … from here on nobody re-sends
+ *   body, body, bodyEnd         →
+ *                               ←       response(head), body, body, bodyEnd   or   whole(head + body)
+ *                               ←       upgraded(headers)            … and the channel is a socket from here on
+ *   socketOpened, message, …    →
+ *                               ←       send, subscribe, close, …
+ *
+ * Heads are MessagePack arrays; a body is bytes. Bodies obey the channel's window in both directions.
+ */
+export const fromEdge = {
+  body: 1,
+  bodyEnd: 2,
+  bodyFailed: 3,
+  socketOpened: 4,
+  message: 5,
+  drained: 6,
+  closed: 7,
+} as const;
+
+export const fromOwner = {
+  accept: 16,
+  refuse: 17,
+  whole: 18,
+  response: 19,
+  body: 20,
+  bodyEnd: 21,
+  bodyFailed: 22,
+  upgraded: 23,
+  send: 24,
+  subscribe: 25,
+  unsubscribe: 26,
+  close: 27,
+  terminate: 28,
+  ping: 29,
+  pong: 30,
+  handled: 31,
+} as const;
+
+/** The kind of a post that carries a publish. */
+export const publishPost = 1;
+export const forwardPurpose = "event";
+
+/** Bodies up to this size travel with the head and are kept, so that a refused request can be sent elsewhere. */
+export const keptBodyBytesMax = 64 * 1024;
+
+export interface ForwardHead {
+  readonly className: string;
+  readonly id: string;
+  /** `own`: serve only if you own it. `place`: take it if it is free. */
+  readonly intent: "own" | "place";
+  /** Region of the edge, for the object to know where its callers are. */
+  readonly method: string;
+  /** The URL as the client wrote it, for `request.url`. */
+  readonly url: string;
+  /** Raw path and query from the class name on. */
+  readonly target: string;
+  readonly headers: readonly (readonly [string, string])[];
+  readonly upgrade: "websocket" | "event-stream" | undefined;
+  /** Id that the socket has for the author's handlers. */
+  readonly socketId: string;
+  /** Number of the socket at its edge, for publishes that leave its sender out. */
+  readonly socketNumber: number;
+  readonly clientAddress: string;
+  readonly chain: readonly string[];
+  /** `whole`: all of the body is here. `stream`: it follows after `accept`. `none`: there is no body. */
+  readonly body: Uint8Array | "stream" | "none";
+}
+
+export interface ResponseHead {
+  readonly status: number;
+  readonly headers: readonly (readonly [string, string])[];
+}
+
+export interface Refusal {
+  readonly error: StatefulError;
+  /** Whom the refusing host knows to own the object. */
+  readonly owner: { readonly session: string; readonly epoch: number } | undefined;
+}
+
+export function encodeForwardHead(head: ForwardHead): unknown[] {
+  return [
+    head.className,
+    head.id,
+    head.intent,
+    head.method,
+    head.url,
+    head.target,
+    head.headers,
+    head.upgrade ?? null,
+    head.socketId,
+    head.socketNumber,
+    head.clientAddress,
+    head.chain,
+    head.body,
+  ];
+}
+
+/** @throws StatefulError `bad_request` for anything that is not a head. */
+export function decodeForwardHead(value: unknown): ForwardHead {
+  if (!Array.isArray(value) || value.length !== 13) throw malformed("forward head");
+  const [
+    className,
+    id,
+    intent,
+    method,
+    url,
+    target,
+    headers,
+    upgrade,
+    socketId,
+    socketNumber,
+    clientAddress,
+    chain,
+    body,
+  ] = value as unknown[];
+  const texts = { className, id, method, url, target, socketId, clientAddress };
+  for (const [name, text] of Object.entries(texts)) if (typeof text !== "string") throw malformed(name);
+  const isBody = body === "stream" || body === "none" || body instanceof Uint8Array;
+  const isUpgrade = upgrade === null || upgrade === "websocket" || upgrade === "event-stream";
+  if (
+    (intent !== "own" && intent !== "place") ||
+    !isBody ||
+    !isUpgrade ||
+    !Number.isSafeInteger(socketNumber)
+  ) {
+    throw malformed("forward head");
+  }
+  if (!Array.isArray(chain) || !chain.every((key) => typeof key === "string")) throw malformed("chain");
+  // Every member was checked above; TypeScript loses it between the record of texts and the names.
+  return {
+    ...(texts as Record<keyof typeof texts, string>),
+    intent,
+    headers: headerList(headers),
+    upgrade: upgrade ?? undefined,
+    socketNumber: socketNumber as number,
+    chain: chain as string[],
+    body,
+  };
+}
+
+export function encodeResponseHead(head: ResponseHead): Uint8Array {
+  return pack([head.status, head.headers]);
+}
+
+export function decodeResponseHead(bytes: Uint8Array): ResponseHead {
+  const value: unknown = unpack(bytes);
+  if (!Array.isArray(value) || !isStatus(value[0])) throw malformed("response head");
+  return { status: value[0], headers: headerList(value[1]) };
+}
+
+/** A whole response: the length of its head, the head, the body. */
+export function encodeWhole(head: ResponseHead, body: Uint8Array): Uint8Array {
+  const headBytes = encodeResponseHead(head);
+  const message = new Uint8Array(4 + headBytes.length + body.length);
+  new DataView(message.buffer).setUint32(0, headBytes.length);
+  message.set(headBytes, 4);
+  message.set(body, 4 + headBytes.length);
+  return message;
+}
+
+export function decodeWhole(message: Uint8Array): { readonly head: ResponseHead; readonly body: Uint8Array } {
+  if (message.length < 4) throw malformed("response");
+  const headLength = new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(0);
+  if (4 + headLength > message.length) throw malformed("response");
+  return {
+    head: decodeResponseHead(message.subarray(4, 4 + headLength)),
+    body: message.subarray(4 + headLength),
+  };
+}
+
+export function encodeRefusal({ error, owner }: Refusal): Uint8Array {
+  return pack([
+    error.code,
+    error.message,
+    error.retryAfterMs ?? null,
+    error.details ?? null,
+    owner ? [owner.session, owner.epoch] : null,
+  ]);
+}
+
+export function decodeRefusal(bytes: Uint8Array): Refusal {
+  const value: unknown = unpack(bytes);
+  if (!Array.isArray(value) || !isErrorCode(value[0]) || typeof value[1] !== "string")
+    throw malformed("refusal");
+  const [code, message, retryAfterMs, details, owner] = value as unknown[];
+  const options = {
+    ...(typeof retryAfterMs === "number" && { retryAfterMs }),
+    ...(typeof details === "object" && details !== null && { details: details as Record<string, unknown> }), // a MessagePack map
+  };
+  const error = new StatefulError(isErrorCode(code) ? code : "internal", String(message), options);
+  return { error, owner: decodeOwner(owner) };
+}
+
+function decodeOwner(owner: unknown): Refusal["owner"] {
+  if (!Array.isArray(owner) || typeof owner[0] !== "string" || typeof owner[1] !== "number") return undefined;
+  return { session: owner[0], epoch: owner[1] };
+}
+
+export function encodeNumbers(...numbers: number[]): Uint8Array {
+  return pack(numbers);
+}
+
+export function decodeClose(bytes: Uint8Array): { readonly code: number; readonly reason: string } {
+  const value: unknown = unpack(bytes);
+  if (!Array.isArray(value) || typeof value[0] !== "number" || typeof value[1] !== "string")
+    throw malformed("close");
+  return { code: value[0], reason: value[1] };
+}
+
+export function encodeClose(code: number, reason: string): Uint8Array {
+  return pack([code, reason]);
+}
+
+export function decodeNumber(payload: Uint8Array | string): number {
+  const value: unknown = typeof payload === "string" ? undefined : unpack(payload);
+  if (!Array.isArray(value) || typeof value[0] !== "number") throw malformed("number");
+  return value[0];
+}
+
+function headerList(value: unknown): [string, string][] {
+  if (!Array.isArray(value)) throw malformed("headers");
+  return value.map((pair: unknown) => {
+    if (!Array.isArray(pair) || typeof pair[0] !== "string" || typeof pair[1] !== "string")
+      throw malformed("headers");
+    return [pair[0], pair[1]];
+  });
+}
+
+function isStatus(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 200 && value <= 599;
+}
+
+function malformed(what: string): StatefulError {
+  return new StatefulError("bad_request", `The other host sent a malformed ${what}.`);
+}
+
+export function bytesOf(payload: Uint8Array | string): Uint8Array {
+  if (typeof payload === "string") throw malformed("message: text instead of bytes");
+  return payload;
+}
+
+export function textOf(payload: Uint8Array | string): string {
+  if (typeof payload !== "string") throw malformed("message: bytes instead of text");
+  return payload;
+}

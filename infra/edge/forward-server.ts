@@ -1,0 +1,167 @@
+import type { Activation } from "../host/activation.ts";
+import type { ActivationTable, Elsewhere } from "../host/activation-table.ts";
+import { OpenEvent } from "../host/open-event.ts";
+import { asStatefulError, StatefulError } from "../lib/errors.ts";
+import { objectRef } from "../lib/object-ref.ts";
+import type { Channel, ChannelHandlers } from "../link/link.ts";
+import { isStreamed } from "../object/streamed-response.ts";
+import { UpgradeSlot } from "../object/event.ts";
+import type { TopicEdge } from "../topics/topic-hub.ts";
+import { pumpBody, ReceivedBody } from "./body-stream.ts";
+import {
+  bytesOf,
+  decodeForwardHead,
+  encodeNumbers,
+  encodeRefusal,
+  encodeResponseHead,
+  encodeWhole,
+  type ForwardHead,
+  fromEdge,
+  fromOwner,
+} from "./forward-protocol.ts";
+import { limitBody } from "./body-limit.ts";
+import { forwardedHeaders } from "./http-fields.ts";
+import { acceptSocket } from "./local-socket.ts";
+import { RemoteSocketCarrier, ServedSocket } from "./served-socket.ts";
+
+/** Bodies up to this size leave with the head in one message. */
+const wholeResponseBytesMax = 128 * 1024;
+
+/**
+ * The owner's end of a forwarded event. It either refuses, before anything ran, or accepts, and then the event is served
+ * exactly like one that came in at this host's own edge.
+ */
+export class ServedEvent implements ChannelHandlers {
+  readonly #channel: Channel;
+  readonly #head: ForwardHead;
+  readonly #table: ActivationTable;
+  readonly #edge: TopicEdge;
+  readonly #aborted = new AbortController();
+  #body: ReceivedBody | undefined;
+  #socket: ServedSocket | undefined;
+
+  /** @throws StatefulError `bad_request` for a malformed head, which refuses the channel. */
+  constructor(channel: Channel, head: unknown, table: ActivationTable, edge: TopicEdge) {
+    this.#channel = channel;
+    this.#head = decodeForwardHead(head);
+    this.#table = table;
+    this.#edge = edge;
+    void this.#serve();
+  }
+
+  message(channel: Channel, kind: number, payload: Uint8Array | string): void {
+    // A body's bytes are consumed when the handler reads them; anything else is dealt with here and now.
+    if (kind !== fromEdge.body) channel.consumed(payload.length);
+    if (this.#socket) return this.#socket.message(kind, payload);
+    if (kind === fromEdge.body) return this.#body?.push(bytesOf(payload));
+    if (kind === fromEdge.bodyEnd) this.#body?.end();
+    else if (kind === fromEdge.bodyFailed)
+      this.#body?.fail(new StatefulError("bad_request", "The body broke off."));
+  }
+
+  closed(_: Channel, error: StatefulError | undefined): void {
+    this.#aborted.abort(error);
+    this.#body?.fail(error ?? new StatefulError("bad_request", "The client left."));
+    this.#socket?.lost();
+  }
+
+  async #serve(): Promise<void> {
+    const admitted = await this.#admit();
+    if (!this.#channel.isOpen) return;
+    if (admitted instanceof StatefulError) return this.#refuse(admitted, undefined);
+    if ("owned" in admitted) return this.#refuse(notHere(this.#head), admitted);
+    const { phase } = admitted;
+    this.#channel.send(fromOwner.accept, encodeNumbers("epoch" in phase ? phase.epoch : 0));
+    try {
+      await this.#run(admitted);
+    } catch (thrown) {
+      this.#channel.close(asStatefulError(thrown));
+    }
+  }
+
+  async #admit(): Promise<Activation | Elsewhere | StatefulError> {
+    try {
+      const ref = objectRef(this.#head.className, this.#head.id);
+      return (
+        this.#table.live(ref.key) ??
+        (await this.#table.activate(ref, this.#head.intent === "place" ? "free" : "mine"))
+      );
+    } catch (thrown) {
+      return asStatefulError(thrown);
+    }
+  }
+
+  async #run(activation: Activation): Promise<void> {
+    const { upgrade, target, chain } = this.#head;
+    const slot = upgrade === undefined ? undefined : new UpgradeSlot(upgrade);
+    const request = limitBody(this.#request(), activation.runtime.definition.limits.bodyBytesMax);
+    if (request instanceof Response) return this.#respond(request);
+    const response = await activation.fetch(request, new OpenEvent(activation, target, slot, chain));
+    if (slot?.accepted && response.ok) return this.#upgrade(activation, slot);
+    return this.#respond(response);
+  }
+
+  #request(): Request {
+    const { method, url, headers, body, upgrade } = this.#head;
+    const fields = new Headers(headers.map(([name, value]) => [name, value]));
+    if (upgrade === "websocket") fields.set("upgrade", "websocket"); // per connection, so it was not forwarded
+    const init = { method, headers: fields, signal: this.#aborted.signal };
+    if (body === "none") return new Request(url, init);
+    if (body !== "stream") return new Request(url, { ...init, body: body as Uint8Array<ArrayBuffer> }); // off a link: never shared
+    this.#body = new ReceivedBody(this.#channel, ignoreRest);
+    return new Request(url, { ...init, body: this.#body.stream, duplex: "half" } as RequestInit); // duplex: Fetch standard
+  }
+
+  async #respond(response: Response): Promise<void> {
+    const head = { status: response.status, headers: forwardedHeaders(response.headers) };
+    if (!isStreamed(response) || response.body === null) {
+      const body = new Uint8Array(await response.arrayBuffer());
+      if (body.length <= wholeResponseBytesMax) return this.#send(fromOwner.whole, encodeWhole(head, body));
+      this.#send(fromOwner.response, encodeResponseHead(head));
+      return pumpBody(new Response(body).body ?? emptyStream(), this.#channel, fromOwner);
+    }
+    this.#send(fromOwner.response, encodeResponseHead(head));
+    return pumpBody(response.body, this.#channel, fromOwner);
+  }
+
+  #upgrade(activation: Activation, slot: UpgradeSlot): void {
+    const carrier = new RemoteSocketCarrier(this.#channel, this.#edge, this.#head.socketNumber);
+    const socket = acceptSocket(activation, carrier, slot, this.#head);
+    if (socket === undefined) throw new StatefulError("internal", "The upgrade was taken back.");
+    this.#socket = new ServedSocket(
+      this.#channel,
+      socket,
+      activation.runtime.definition.limits.messageBytesMax,
+    );
+    const headers = slot.accepted?.headers;
+    this.#send(fromOwner.upgraded, encodeResponseHead({ status: 200, headers: headers ? [...headers] : [] }));
+  }
+
+  #refuse(error: StatefulError, elsewhere: Elsewhere | undefined): void {
+    const owner = elsewhere?.session ? { session: elsewhere.session, epoch: elsewhere.epoch } : undefined;
+    this.#send(fromOwner.refuse, encodeRefusal({ error, owner }));
+  }
+
+  #send(kind: number, payload: Uint8Array): void {
+    if (this.#channel.isOpen && !this.#channel.send(kind, payload)) {
+      this.#channel.close(
+        new StatefulError("link_overloaded", "The link between the two hosts is congested."),
+      );
+    }
+  }
+}
+
+function notHere(head: ForwardHead): StatefulError {
+  return new StatefulError("not_owner", `${head.className}/${head.id} does not live here.`, {
+    retryAfterMs: 1000,
+  });
+}
+
+/** The handler reads no further. The window keeps what follows at the edge, and the response ends the channel. */
+function ignoreRest(): void {
+  // Nothing to do.
+}
+
+function emptyStream(): ReadableStream<Uint8Array> {
+  return new ReadableStream({ start: (controller) => controller.close() });
+}

@@ -1,0 +1,42 @@
+/**
+ * Which header fields belong to one connection and so are never forwarded (RFC 9110, section 7.6.1), and which are ours:
+ * a client cannot send those, whatever they might mean one day.
+ */
+const hopByHop = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+const internalPrefix = "x-stateful-";
+
+export function forwardedHeaders(headers: Headers): [string, string][] {
+  const named = headers.get("connection")?.toLowerCase().split(",") ?? [];
+  const ofThisConnection = new Set(named.map((name) => name.trim()));
+  return [...headers].filter(
+    ([name]) => !hopByHop.has(name) && !ofThisConnection.has(name) && !name.startsWith(internalPrefix),
+  );
+}
+
+export function wantsWebSocket(request: Request): boolean {
+  return request.method === "GET" && request.headers.get("upgrade")?.toLowerCase() === "websocket";
+}
+
+export function wantsEventStream(request: Request): boolean {
+  return request.method === "GET" && (request.headers.get("accept")?.includes("text/event-stream") ?? false);
+}
+
+/** Methods whose handlers must not have effects (RFC 9110, section 9.2.1): sending such a request twice is harmless. */
+export function isSafeMethod(method: string): boolean {
+  return method === "GET" || method === "HEAD" || method === "OPTIONS" || method === "TRACE";
+}
+
+export function hasBody(request: Request): boolean {
+  return request.method !== "GET" && request.method !== "HEAD" && request.body !== null;
+}

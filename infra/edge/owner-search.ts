@@ -1,0 +1,225 @@
+import type { Activation } from "../host/activation.ts";
+import type { ActivationTable, Elsewhere } from "../host/activation-table.ts";
+import type { HostRecord, LeaseHint } from "../lease/directory.ts";
+import type { Leases } from "../lease/leases.ts";
+import { asStatefulError, StatefulError } from "../lib/errors.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+import { place } from "../placement/place.ts";
+import type {
+  PlacementAnswer,
+  PlacementPolicy,
+  PlacementQuestion,
+  RefusalReason,
+} from "../placement/placement.ts";
+import type { RouteCache } from "./route-cache.ts";
+
+export interface SearchSetup {
+  readonly region: string;
+  readonly table: ActivationTable;
+  readonly leases: Leases;
+  readonly routes: RouteCache;
+  readonly policyOf: (className: string) => PlacementPolicy;
+  /** Whether any host has ever been seen to run the class. */
+  readonly isKnownClass: (className: string) => boolean;
+  /** Asks the directory which hosts are alive, unless that was done a moment ago. Never rejects. */
+  readonly refreshHosts: () => Promise<void>;
+  readonly roundTripMs: (host: HostRecord) => number | undefined;
+}
+
+/** Where the next offer goes. `own`: to the owner that somebody knows of. `place`: to a host that may take the object. */
+export type Location =
+  | { readonly kind: "here"; readonly activation: Activation }
+  | {
+      readonly kind: "there";
+      readonly host: HostRecord;
+      readonly intent: "own" | "place";
+      readonly route: KnownOwner | undefined;
+    };
+
+/** `certain`: the primary said so, in this search. */
+interface KnownOwner extends LeaseHint {
+  readonly certain: boolean;
+}
+
+/** Errors after which another host may be asked to take the object. */
+const askAnother: ReadonlySet<string> = new Set([
+  "host_full",
+  "host_draining",
+  "unknown_class",
+  "no_eligible_host",
+]);
+
+/**
+ * The look-up path of an edge (rule L5): own activations → route cache → replica → the primary, by trying to take the
+ * object where placement wants it. Everything before the last step may be stale, and then costs one hop: the host that
+ * was asked refuses and says whom it knows, and the search goes on from there.
+ *
+ * One search serves one request. It never takes an object over: a lease that is alive is obeyed even where its owner
+ * cannot be reached.
+ */
+export class OwnerSearch {
+  readonly #setup: SearchSetup;
+  readonly #ref: ObjectRef;
+  #learned: KnownOwner | undefined;
+  #hasAskedCache = false;
+  #hasAskedReplica = false;
+  readonly #excluded = new Map<string, RefusalReason>();
+  /** Sessions that were asked as owners and were not: no hint leads there twice. */
+  readonly #notOwners = new Set<string>();
+
+  constructor(setup: SearchSetup, ref: ObjectRef) {
+    this.#setup = setup;
+    this.#ref = ref;
+  }
+
+  /** @throws StatefulError `unknown_class`, `no_eligible_host`, `owner_unreachable`, or why the directory refused. */
+  async next(): Promise<Location> {
+    const { table, leases, isKnownClass, refreshHosts } = this.#setup;
+    const live = table.live(this.#ref.key);
+    if (live) return { kind: "here", activation: live };
+    table.checkNotWaiting(this.#ref);
+    if (!isKnownClass(this.#ref.className)) await refreshHosts();
+    if (!isKnownClass(this.#ref.className)) throw unknownClass(this.#ref);
+    for (;;) {
+      const route = await this.#knownOwner();
+      if (route === undefined) return this.#place();
+      if (route.session === leases.session.id) {
+        const mine = await this.#takeHere("mine");
+        if (mine) return mine;
+        continue;
+      }
+      const host = leases.host(route.session);
+      if (host) return { kind: "there", host, intent: "own", route };
+      if (route.certain)
+        throw unreachable(
+          this.#ref,
+          "its host is not among those alive; once its lease has run out another takes over",
+        );
+      this.#forget(route);
+    }
+  }
+
+  /** The host that was asked does not have the object, or does not take it. */
+  refused(location: Location, error: StatefulError, owner: LeaseHint | undefined): void {
+    if (location.kind === "here") return;
+    if (location.route) this.#forget(location.route);
+    if (askAnother.has(error.code)) this.#excluded.set(location.host.session, reasonOf(error));
+    else if (error.code !== "not_owner") throw error;
+    if (owner && !this.#notOwners.has(owner.session)) this.#learned = { ...owner, certain: true };
+  }
+
+  /** The host that was asked cannot be reached from here. */
+  unreachable(location: Location, error: StatefulError): void {
+    if (location.kind === "here") return;
+    if (location.route?.certain) throw unreachable(this.#ref, error.message);
+    if (location.route) this.#forget(location.route);
+    if (location.intent === "place") this.#excluded.set(location.host.session, "unreachable");
+  }
+
+  async #knownOwner(): Promise<KnownOwner | undefined> {
+    const { routes, leases } = this.#setup;
+    if (this.#learned) {
+      const learned = this.#learned;
+      this.#learned = undefined;
+      return learned;
+    }
+    if (!this.#hasAskedCache) {
+      this.#hasAskedCache = true;
+      const cached = routes.get(this.#ref.key);
+      if (cached) return { ...cached, certain: false };
+    }
+    if (!this.#hasAskedReplica) {
+      this.#hasAskedReplica = true;
+      const found = await leases.find(this.#ref);
+      if (found && !this.#notOwners.has(found.session)) return { ...found, certain: false };
+    }
+    return undefined;
+  }
+
+  #forget(route: KnownOwner): void {
+    this.#notOwners.add(route.session);
+    this.#setup.routes.drop(this.#ref.key, route);
+  }
+
+  async #place(): Promise<Location> {
+    const { leases } = this.#setup;
+    for (;;) {
+      const answer = this.placement();
+      const [best] = answer.ranked;
+      if (best === undefined) throw noEligibleHost(this.#ref, answer);
+      if (best.host.session !== leases.session.id) {
+        return { kind: "there", host: best.host, intent: "place", route: undefined };
+      }
+      const here = await this.#takeHere("free");
+      if (here) return here;
+      if (this.#learned) return this.next();
+    }
+  }
+
+  /** What placement says now, with the refusals of this search. */
+  placement(): PlacementAnswer {
+    const answer = place(this.question());
+    const refused = answer.ranked.filter(({ host }) => this.#excluded.has(host.session));
+    return {
+      ranked: answer.ranked.filter(({ host }) => !this.#excluded.has(host.session)),
+      refused: [
+        ...answer.refused,
+        ...refused.map(({ host }) => ({
+          session: host.session,
+          hostId: host.hostId,
+          region: host.region,
+          reason: this.#excluded.get(host.session) ?? "unreachable",
+        })),
+      ],
+    };
+  }
+
+  question(): PlacementQuestion {
+    const { region, leases, policyOf, roundTripMs } = this.#setup;
+    const policy = policyOf(this.#ref.className);
+    return { object: this.#ref, policy, callerRegion: region, hosts: leases.hosts, roundTripMs };
+  }
+
+  async #takeHere(when: "free" | "mine"): Promise<Location | undefined> {
+    const { table, leases } = this.#setup;
+    try {
+      const taken = await table.activate(this.#ref, when);
+      if (!("owned" in taken)) return { kind: "here", activation: taken };
+      this.#learnFrom(taken);
+    } catch (thrown) {
+      const error = asStatefulError(thrown);
+      if (!askAnother.has(error.code)) throw error;
+      this.#excluded.set(leases.session.id, reasonOf(error));
+    }
+    return undefined;
+  }
+
+  #learnFrom(elsewhere: Elsewhere): void {
+    if (elsewhere.session === "" || elsewhere.session === this.#setup.leases.session.id) return;
+    this.#learned = { session: elsewhere.session, epoch: elsewhere.epoch, certain: true };
+  }
+}
+
+function reasonOf(error: StatefulError): RefusalReason {
+  const reason = error.details?.["reason"];
+  if (error.code === "host_draining") return "draining";
+  if (error.code === "unknown_class") return "class_missing";
+  return reason === "memory_limit" || reason === "outside_pinned_regions" ? reason : "object_limit";
+}
+
+function unknownClass(ref: ObjectRef): StatefulError {
+  const message = `No host runs a class "${ref.className}". Classes are the files in objects/.`;
+  return new StatefulError("unknown_class", message);
+}
+
+function noEligibleHost(ref: ObjectRef, answer: PlacementAnswer): StatefulError {
+  const refused = answer.refused.map(({ hostId, region, reason }) => ({ hostId, region, reason }));
+  const reasons = refused.map(({ hostId, region, reason }) => `${hostId} (${region}): ${reason}`).join("; ");
+  const message = `No host can take ${ref.key}. ${reasons || "No host is alive."}`;
+  return new StatefulError("no_eligible_host", message, { retryAfterMs: 1000, details: { refused } });
+}
+
+function unreachable(ref: ObjectRef, why: string): StatefulError {
+  const message = `The host that owns ${ref.key} cannot be reached from here: ${why}`;
+  return new StatefulError("owner_unreachable", message, { retryAfterMs: 1000 });
+}

@@ -1,0 +1,128 @@
+import type { SocketCarrier, VirtualSocket } from "../host/virtual-socket.ts";
+import type { Channel, Link } from "../link/link.ts";
+import type { SocketData } from "../object/socket-message.ts";
+import { encodePublish } from "../topics/publish-frame.ts";
+import type { TopicEdge } from "../topics/topic-hub.ts";
+import {
+  bytesOf,
+  decodeClose,
+  encodeClose,
+  encodeNumbers,
+  fromEdge,
+  fromOwner,
+  publishPost,
+} from "./forward-protocol.ts";
+
+/** Another host as a publisher here sees it: one post on the link, whatever the number of its subscribers. */
+export class LinkEdge implements TopicEdge {
+  readonly #link: Link;
+  readonly #count: () => void;
+
+  constructor(link: Link, countFrame: () => void) {
+    this.#link = link;
+    this.#count = countFrame;
+  }
+
+  publish(objectKey: string, topic: string, message: SocketData, exceptSocketId: number): boolean {
+    this.#count();
+    return this.#link.post(publishPost, encodePublish({ objectKey, topic, message, exceptSocketId }));
+  }
+}
+
+/** What a handler here does to a socket that another host holds. */
+export class RemoteSocketCarrier implements SocketCarrier {
+  readonly edge: TopicEdge;
+  readonly socketId: number;
+  readonly #channel: Channel;
+
+  constructor(channel: Channel, edge: TopicEdge, socketId: number) {
+    this.#channel = channel;
+    this.edge = edge;
+    this.socketId = socketId;
+  }
+
+  send(message: SocketData): number {
+    return this.#send(fromOwner.send, message) ? message.length : -1;
+  }
+  subscribe(topic: string): void {
+    this.#send(fromOwner.subscribe, topic);
+  }
+  unsubscribe(topic: string): void {
+    this.#send(fromOwner.unsubscribe, topic);
+  }
+  ping(data: SocketData): void {
+    this.#send(fromOwner.ping, data);
+  }
+  pong(data: SocketData): void {
+    this.#send(fromOwner.pong, data);
+  }
+  close(code: number, reason: string): void {
+    this.#send(fromOwner.close, encodeClose(code, reason));
+  }
+  terminate(): void {
+    this.#send(fromOwner.terminate, "");
+  }
+  bufferedBytes(): number {
+    return 0; // What waits for the client waits at its edge, which bounds it.
+  }
+
+  #send(kind: number, payload: SocketData): boolean {
+    return this.#channel.isOpen && this.#channel.send(kind, payload);
+  }
+}
+
+/** What a client at another host says to a socket whose handlers run here. */
+export class ServedSocket {
+  readonly #channel: Channel;
+  readonly #socket: VirtualSocket;
+  readonly #messageBytesMax: number;
+  #handled = 0;
+  #isReportDue = false;
+
+  constructor(channel: Channel, socket: VirtualSocket, messageBytesMax: number) {
+    this.#channel = channel;
+    this.#socket = socket;
+    this.#messageBytesMax = messageBytesMax;
+  }
+
+  message(kind: number, payload: Uint8Array | string): void {
+    switch (kind) {
+      case fromEdge.socketOpened:
+        return void this.#socket.opened();
+      case fromEdge.message:
+        return this.#receive(payload);
+      case fromEdge.drained:
+        return void this.#socket.drained();
+      case fromEdge.closed: {
+        const { code, reason } = decodeClose(bytesOf(payload));
+        return void this.#socket.closed(code, reason);
+      }
+    }
+  }
+
+  /** The channel ended without a close: the edge is gone, or cannot be reached any more (RFC 6455: 1006). */
+  lost(): void {
+    void this.#socket.closed(1006, "The edge was lost.");
+  }
+
+  #receive(message: SocketData): void {
+    if (message.length > this.#messageBytesMax)
+      return this.#socket.close(1009, "The message is over the limit.");
+    const handling = this.#socket.received(message);
+    if (handling === undefined) this.#report();
+    else void handling.finally(() => this.#report());
+  }
+
+  /** Tells the edge how many messages were handled: once per turn, however many there were. */
+  #report(): void {
+    this.#handled++;
+    if (this.#isReportDue) return;
+    this.#isReportDue = true;
+    queueMicrotask(() => {
+      this.#isReportDue = false;
+      const count = this.#handled;
+      this.#handled = 0;
+      if (this.#channel.isOpen) this.#channel.send(fromOwner.handled, encodeNumbers(count));
+    });
+  }
+}

@@ -1,0 +1,24 @@
+import { StatefulError } from "../lib/errors.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+
+/** The handler ran, but nobody may hear of it: whether it had effects elsewhere is not known. */
+export function outcomeUnknown(cause: StatefulError): StatefulError {
+  const message = `The lease ended before the answer could leave: ${cause.message}`;
+  return new StatefulError("outcome_unknown", message, { cause });
+}
+
+export function handleOver(ref: ObjectRef, cause: StatefulError): StatefulError {
+  const message = `This activation of ${ref.key} has ended: ${cause.message}`;
+  return new StatefulError("activation_over", message, { cause });
+}
+
+/** What a client learns of a failure that is in the log. */
+export function handlerFailed(errorId: string): StatefulError {
+  const message = `The handler failed. The log has it under ${errorId}.`;
+  return new StatefulError("handler_failed", message, { details: { errorId } });
+}
+
+export function startFailed(ref: ObjectRef, errorId: string, cause: unknown): StatefulError {
+  const message = `onStart of ${ref.key} failed. The log has it under ${errorId}.`;
+  return new StatefulError("start_failed", message, { cause, details: { errorId } });
+}

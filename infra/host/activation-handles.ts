@@ -1,0 +1,34 @@
+import type { Sockets, Topics } from "../object/context.ts";
+import { encodeSocketMessage } from "../object/socket-message.ts";
+import type { Activation } from "./activation.ts";
+import type { VirtualSocket } from "./virtual-socket.ts";
+
+/** `topics` as an author sees it. */
+export function topicsOf(activation: Activation): Topics {
+  return {
+    publish: (topic, message) => activation.publish(topic, encodeSocketMessage(message)),
+    subscriberCount: (topic) => activation.hub.subscriberCount(topic),
+  };
+}
+
+/** `sockets` as an author sees it. */
+export function socketsOf(open: ReadonlySet<VirtualSocket>): Sockets {
+  return {
+    count: open.size,
+    list: () => [...open].map(socketInfo),
+    closeAll(code, reason) {
+      for (const socket of [...open]) socket.close(code, reason);
+    },
+  };
+}
+
+function socketInfo(socket: VirtualSocket) {
+  return {
+    id: socket.id,
+    remoteAddress: socket.remoteAddress,
+    subscriptions: socket.subscriptions,
+    // Text, or bytes that encoding made: never a shared buffer, which is all that the cast leaves out.
+    send: (message: unknown) => socket.send(encodeSocketMessage(message) as string | Uint8Array<ArrayBuffer>),
+    close: (code?: number, reason?: string) => socket.close(code, reason),
+  };
+}

@@ -1,0 +1,307 @@
+import type { HeldLease, HostLoad } from "../lease/directory.ts";
+import type { Acquisition, Leases, Session } from "../lease/leases.ts";
+import type { CancelTimer, Clock } from "../lib/clock.ts";
+import { asStatefulError, StatefulError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+import type { Objects, StopReason } from "../object/context.ts";
+import { Activation } from "./activation.ts";
+import type { ClassRuntime } from "./class-runtime.ts";
+import { checkRoom } from "./host-limits.ts";
+
+export interface ActivationTableSetup {
+  readonly leases: Pick<Leases, "acquire" | "adopt" | "release" | "session">;
+  readonly classes: ReadonlyMap<string, ClassRuntime>;
+  readonly region: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly isDraining: () => boolean;
+  readonly load: () => HostLoad;
+  readonly callsFrom: (chain: readonly string[]) => Objects;
+  /** In dev, state that cannot be cloned is refused when the object starts, not when it first has to move. */
+  readonly checkState: boolean;
+}
+
+/** Not here: who has it, as the primary knows. */
+export type Elsewhere = Extract<Acquisition, { owned: false }>;
+
+const idleSweepIntervalMs = 1000;
+const reloadQuietLimitMs = 5000;
+
+/**
+ * The objects that live on this host, at most one activation of each. Everything that starts, suspends, resumes or ends
+ * an activation goes through here.
+ */
+export class ActivationTable {
+  readonly #setup: ActivationTableSetup;
+  readonly #byKey = new Map<string, Activation>();
+  /** Starts and stops under way, by key: whoever asks meanwhile waits for the one that runs. */
+  readonly #starting = new Map<string, Promise<Activation | Elsewhere>>();
+  readonly #stopping = new Map<string, Promise<void>>();
+  readonly #carriedState = new Map<string, object>();
+  #cancelSweep: CancelTimer;
+
+  constructor(setup: ActivationTableSetup) {
+    this.#setup = setup;
+    this.#cancelSweep = this.#sweepLater();
+  }
+
+  get size(): number {
+    return this.#byKey.size;
+  }
+
+  /** The activation of the key if it may serve right now. The hot path: one look-up and one comparison. */
+  live(key: string): Activation | undefined {
+    const activation = this.#byKey.get(key);
+    return activation?.isLive ? activation : undefined;
+  }
+
+  /** Throws `session_over` where the object lives here and waits for its lease to be confirmed: nobody else may have it. */
+  checkNotWaiting(ref: ObjectRef): void {
+    const activation = this.#byKey.get(ref.key);
+    if (activation === undefined || activation.isLive || this.#starting.has(ref.key)) return;
+    if (activation.phase.name === "suspended" || activation.phase.name === "live")
+      throw waitsForDirectory(ref);
+  }
+
+  all(): Iterable<Activation> {
+    return this.#byKey.values();
+  }
+
+  /** What this host believes it holds under its current session, for the comparison with the directory (L9). */
+  *held(): Iterable<HeldLease> {
+    for (const { ref, phase } of this.#byKey.values()) {
+      if (phase.name === "live" && phase.session === this.#setup.leases.session)
+        yield { object: ref, epoch: phase.epoch };
+    }
+  }
+
+  /**
+   * The live activation, started if need be, or who has it. Rejects with a `StatefulError`; with `host_full`,
+   * `host_draining` and `unknown_class` another host may be asked.
+   */
+  async activate(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
+    await this.#stopping.get(ref.key);
+    const existing = this.#byKey.get(ref.key);
+    if (existing?.isLive) return existing;
+    const starting = this.#starting.get(ref.key);
+    if (starting) return starting;
+    if (existing) throw waitsForDirectory(ref);
+    const start = this.#start(ref, when).finally(() => this.#starting.delete(ref.key));
+    this.#starting.set(ref.key, start);
+    return start;
+  }
+
+  async #start(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
+    const { leases, classes, clock, log, callsFrom } = this.#setup;
+    this.#checkAccepts(ref);
+    const acquisition = await leases.acquire(ref, when);
+    if (!acquisition.owned) return acquisition;
+    const { session, epoch } = acquisition;
+    const lease = { object: ref, epoch };
+    const runtime = classes.get(ref.className);
+    if (runtime === undefined) {
+      leases.release(lease);
+      throw classMissing(ref);
+    }
+    if (!session.isValid()) throw waitsForDirectory(ref);
+    const carriedState = this.#takeCarriedState(ref, runtime);
+    let activation: Activation | undefined;
+    try {
+      const setup = { ref, runtime, session, epoch, clock, log, callsFrom };
+      activation = new Activation(carriedState ? { ...setup, carriedState } : setup);
+      if (this.#setup.checkState) checkCloneable(activation);
+      this.#byKey.set(ref.key, activation);
+      await activation.start("create");
+      log.info("object.started", { object: ref.key, epoch });
+      await this.#settleLateStart(activation);
+      return activation;
+    } catch (thrown) {
+      const cause = asStatefulError(thrown, "start_failed");
+      if (cause !== thrown) log.error("object.start.failed", { object: ref.key, error: thrown });
+      activation?.end(cause);
+      this.#byKey.delete(ref.key);
+      leases.release(lease);
+      throw cause;
+    }
+  }
+
+  #checkAccepts(ref: ObjectRef): void {
+    if (this.#setup.isDraining()) throw new StatefulError("host_draining", "This host is going away.");
+    const runtime = this.#setup.classes.get(ref.className);
+    if (runtime === undefined) throw classMissing(ref);
+    const { regions } = runtime.definition.placement;
+    if (regions.length > 0 && !regions.includes(this.#setup.region)) throw outsideRegions(ref, regions);
+    checkRoom(this.#setup.load());
+  }
+
+  /** A session that ended while `onStart` ran: the activation missed the adoption and catches up with it here. */
+  async #settleLateStart(activation: Activation): Promise<void> {
+    const { phase } = activation;
+    if (phase.name !== "suspended") return;
+    if (phase.session !== this.#setup.leases.session) await this.#adopt([activation]);
+    if (!activation.isLive) throw waitsForDirectory(activation.ref);
+  }
+
+  // -- the session (L1, L9)
+
+  /** Nothing is served from here on; what lives may be adopted by the next session. */
+  suspendAll(): void {
+    for (const activation of this.#byKey.values()) activation.suspend();
+  }
+
+  /** The next session is open: takes over what nobody took since, ends the rest. */
+  async adoptAll(): Promise<void> {
+    await this.#adopt([...this.#byKey.values()].filter(({ phase }) => phase.name === "suspended"));
+  }
+
+  async #adopt(activations: readonly Activation[]): Promise<void> {
+    for (const [fromSession, group] of groupBySession(activations)) {
+      const leases = group.map(({ ref, phase }) => ({
+        object: ref,
+        epoch: "epoch" in phase ? phase.epoch : 0,
+      }));
+      const answers = await this.#setup.leases.adopt(fromSession, leases).catch((thrown) => {
+        // The new session ended as well. The one after it asks again: these stay suspended.
+        this.#setup.log.warn("adoption.failed", { error: thrown });
+      });
+      if (answers === undefined) return;
+      for (const activation of group) this.#settleAdoption(activation, answers.get(activation.ref.key));
+    }
+  }
+
+  #settleAdoption(activation: Activation, answer: Acquisition | undefined): void {
+    if (answer?.owned) return activation.resume(answer.session, answer.epoch);
+    this.#end(
+      activation,
+      new StatefulError("session_over", `${activation.ref.key} lives on another host by now.`),
+    );
+  }
+
+  /** The directory does not show these as held by us (L9). */
+  endLost(leases: readonly HeldLease[]): void {
+    for (const { object, epoch } of leases) {
+      const activation = this.#byKey.get(object.key);
+      if (activation?.phase.name !== "live" || activation.phase.epoch !== epoch) continue;
+      this.#end(
+        activation,
+        new StatefulError("session_over", `The directory lost the lease of ${object.key}.`),
+      );
+    }
+  }
+
+  #end(activation: Activation, cause: StatefulError): void {
+    activation.end(cause);
+    if (this.#byKey.get(activation.ref.key) === activation) this.#byKey.delete(activation.ref.key);
+    this.#setup.log.warn("object.ended", { object: activation.ref.key, cause: cause.message });
+  }
+
+  // -- stopping
+
+  /** Stops one activation and gives its lease back. Waits for `onStop`. */
+  stop(activation: Activation, reason: StopReason, quietLimitMs = 0): Promise<void> {
+    const { key } = activation.ref;
+    const under = this.#stopping.get(key);
+    if (under) return under;
+    const stop = this.#stop(activation, reason, quietLimitMs).finally(() => this.#stopping.delete(key));
+    this.#stopping.set(key, stop);
+    return stop;
+  }
+
+  async #stop(activation: Activation, reason: StopReason, quietLimitMs: number): Promise<void> {
+    const { phase, ref } = activation;
+    if (phase.name !== "live") return;
+    await activation.stop(reason, quietLimitMs);
+    if (activation.phase.name !== "over") return; // The session ended meanwhile: adoption decides.
+    if (this.#byKey.get(ref.key) === activation) this.#byKey.delete(ref.key);
+    this.#setup.leases.release({ object: ref, epoch: phase.epoch });
+    this.#setup.log.info("object.stopped", { object: ref.key, reason });
+  }
+
+  /** The class's file changed: every object of it starts anew at its next event, with its state carried over. */
+  async reload(className: string): Promise<void> {
+    const concerned = [...this.#byKey.values()].filter(({ ref }) => ref.className === className);
+    await Promise.all(
+      concerned.map(async (activation) => {
+        await this.stop(activation, "reload", reloadQuietLimitMs);
+        if (activation.phase.name === "over")
+          this.#carriedState.set(activation.ref.key, activation.lastState);
+      }),
+    );
+  }
+
+  /** Stops everything, in parallel, and takes nothing any more. */
+  async close(reason: StopReason, quietLimitMs: number): Promise<void> {
+    this.#cancelSweep();
+    await Promise.allSettled(
+      [...this.#byKey.values()].map((activation) => this.stop(activation, reason, quietLimitMs)),
+    );
+  }
+
+  #sweepLater(): CancelTimer {
+    return this.#setup.clock.after(idleSweepIntervalMs, () => {
+      this.#cancelSweep = this.#sweepLater();
+      this.#sweepIdle();
+    });
+  }
+
+  #sweepIdle(): void {
+    const now = this.#setup.clock.monotonicMs();
+    for (const activation of this.#byKey.values()) {
+      if (activation.touched || !activation.isIdle) {
+        activation.touched = false;
+        activation.idleSinceMs = now;
+      } else if (
+        now - activation.idleSinceMs >= activation.runtime.definition.idleAfterMs &&
+        activation.isLive
+      ) {
+        void this.stop(activation, "idle");
+      }
+    }
+  }
+
+  #takeCarriedState(ref: ObjectRef, runtime: ClassRuntime): object | undefined {
+    const carried = this.#carriedState.get(ref.key);
+    if (carried === undefined) return undefined;
+    this.#carriedState.delete(ref.key);
+    return Object.assign(runtime.definition.state(), carried); // fields that the new code added keep their defaults
+  }
+}
+
+function groupBySession(activations: readonly Activation[]): Map<string, Activation[]> {
+  const groups = new Map<string, Activation[]>();
+  for (const activation of activations) {
+    const session: Session | undefined = "session" in activation.phase ? activation.phase.session : undefined;
+    if (session === undefined) continue;
+    const group = groups.get(session.id);
+    if (group) group.push(activation);
+    else groups.set(session.id, [activation]);
+  }
+  return groups;
+}
+
+function checkCloneable(activation: Activation): void {
+  try {
+    structuredClone(activation.lastState);
+  } catch (cause) {
+    const { className } = activation.ref;
+    const message = `The state of class "${className}" cannot be cloned, so it could neither be saved nor moved: ${String(cause)}`;
+    throw new StatefulError("start_failed", message, { cause });
+  }
+}
+
+function classMissing(ref: ObjectRef): StatefulError {
+  const message = `This host does not run the class "${ref.className}".`;
+  return new StatefulError("unknown_class", message, { details: { reason: "class_missing" } });
+}
+
+/** An edge that does not run the class cannot know its regions, so the host that was asked has the last word. */
+function outsideRegions(ref: ObjectRef, regions: readonly string[]): StatefulError {
+  const message = `${ref.key} lives in ${regions.join(", ")} only.`;
+  return new StatefulError("no_eligible_host", message, { details: { reason: "outside_pinned_regions" } });
+}
+
+function waitsForDirectory(ref: ObjectRef): StatefulError {
+  const message = `${ref.key} cannot be served: this host waits to have its lease confirmed.`;
+  return new StatefulError("session_over", message, { retryAfterMs: 1000 });
+}

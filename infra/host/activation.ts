@@ -1,0 +1,397 @@
+import { nanoid } from "nanoid";
+import type { Session } from "../lease/leases.ts";
+import type { Clock } from "../lib/clock.ts";
+import { sleep, withTimeLimit } from "../lib/clock.ts";
+import { problem, StatefulError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+import type { Objects, Sockets, StartReason, StopReason, Topics } from "../object/context.ts";
+import type { ObjectEvent, ObjectScope } from "../object/event.ts";
+import { LifecycleEvent } from "../object/handles.ts";
+import type { CompiledFetch } from "../object/object.ts";
+import type { SocketData } from "../object/socket-message.ts";
+import { isStreamed } from "../object/streamed-response.ts";
+import { type SocketAtEdge, TopicHub } from "../topics/topic-hub.ts";
+import { handleOver, handlerFailed, outcomeUnknown, startFailed } from "./activation-errors.ts";
+import { socketsOf, topicsOf } from "./activation-handles.ts";
+import { type Phase, whyNotAccepting, whyNotReleasing } from "./activation-phase.ts";
+import type { ClassRuntime } from "./class-runtime.ts";
+import { heldStream } from "./held-stream.ts";
+import { type GateVisitor, InputGate } from "./input-gate.ts";
+import { runHook } from "./lifecycle-hook.ts";
+import { ObjectTimers } from "./object-timers.ts";
+import type { HttpEvent } from "./open-event.ts";
+import { checkTopicName } from "./topic-limits.ts";
+import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
+
+export interface ActivationSetup {
+  readonly ref: ObjectRef;
+  readonly runtime: ClassRuntime;
+  readonly session: Session;
+  readonly epoch: number;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Calls to other objects, on behalf of an event with that chain of callers. */
+  callsFrom(chain: readonly string[]): Objects;
+  /** State of a class whose file was replaced in dev; undefined otherwise. */
+  readonly carriedState?: object;
+}
+
+const resumeWaitLimitMs = 30_000;
+
+/** The live copy of one object: its state, its sockets, its topics, and the events that are open on it. */
+export class Activation implements ObjectScope {
+  readonly ref: ObjectRef;
+  readonly runtime: ClassRuntime;
+  /** Set by every event, cleared by the idle sweep: cheaper than a time stamp per event. */
+  touched = true;
+  idleSinceMs: number;
+  readonly startedAtMs: number;
+  #phase: Phase;
+  #state: object;
+  #openEvents = 0;
+  #hub: TopicHub | undefined;
+  #sockets: Set<VirtualSocket> | undefined;
+  #timers: ObjectTimers | undefined;
+  #gate: InputGate | undefined;
+  #resumed: PromiseWithResolvers<void> | undefined;
+  #quiet: PromiseWithResolvers<void> | undefined;
+  readonly #setup: ActivationSetup;
+
+  constructor(setup: ActivationSetup) {
+    this.ref = setup.ref;
+    this.runtime = setup.runtime;
+    this.#setup = setup;
+    this.#phase = { name: "starting", session: setup.session };
+    this.#state = setup.carriedState ?? setup.runtime.definition.state();
+    this.startedAtMs = setup.clock.wallMs();
+    this.idleSinceMs = setup.clock.monotonicMs();
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+  get openEvents(): number {
+    return this.#openEvents;
+  }
+  /** Whether anything would notice if it stopped now. */
+  get isIdle(): boolean {
+    return this.#openEvents === 0 && (this.#sockets?.size ?? 0) === 0 && (this.#timers?.count ?? 0) === 0;
+  }
+  get isLive(): boolean {
+    return this.#phase.name === "live" && this.#phase.session.isValid();
+  }
+  get hub(): TopicHub {
+    this.#hub ??= new TopicHub(this.ref.key);
+    return this.#hub;
+  }
+
+  // -- life
+
+  /** Runs `onStart`. Resolves when the activation is live; rejects, and is over, when it cannot be. */
+  async start(reason: StartReason): Promise<void> {
+    const { session, epoch, clock } = this.#setup;
+    const { onStart } = this.runtime.definition;
+    try {
+      if (onStart) await runHook(clock, "onStart", () => onStart(new LifecycleEvent(this, reason)));
+    } catch (thrown) {
+      const cause = startFailed(this.ref, this.reportFailure(thrown, undefined), thrown);
+      this.end(cause);
+      throw cause;
+    }
+    if (this.#phase.name === "over") throw this.#phase.cause;
+    // The session may have ended while onStart ran: then the next one adopts this activation or ends it, like any other.
+    this.#phase = { name: session.isValid() ? "live" : "suspended", session, epoch };
+  }
+
+  /** Takes no new event, waits up to `quietLimitMs` for open ones, runs `onStop`, and ends. */
+  async stop(reason: StopReason, quietLimitMs: number): Promise<void> {
+    if (this.#phase.name !== "live") return;
+    this.#phase = { ...this.#phase, name: "stopping" };
+    await this.whenQuiet(quietLimitMs);
+    if (this.phase.name !== "stopping") return; // The session ended while it waited.
+    const { onStop } = this.runtime.definition;
+    try {
+      if (onStop) await runHook(this.#setup.clock, "onStop", () => onStop(new LifecycleEvent(this, reason)));
+    } catch (thrown) {
+      this.reportFailure(thrown, undefined);
+    }
+    if (this.phase.name !== "stopping") return;
+    this.end(new StatefulError("not_owner", `${this.ref.key} has stopped (${reason}).`));
+  }
+
+  /** The session is over: nothing is accepted or released until `resume`. */
+  suspend(): void {
+    if (this.#phase.name !== "live" && this.#phase.name !== "stopping") return;
+    this.#phase = { ...this.#phase, name: "suspended" };
+  }
+
+  /** The next session has adopted the lease (L1). */
+  resume(session: Session, epoch: number): void {
+    if (this.#phase.name !== "suspended") return;
+    this.#phase = { name: "live", session, epoch };
+    this.#resumed?.resolve();
+    this.#resumed = undefined;
+  }
+
+  /** Ends it for good. Sockets are closed with the cause; what still waits is refused with it. Keeps the first cause. */
+  end(cause: StatefulError): void {
+    if (this.#phase.name === "over") return;
+    this.#phase = { name: "over", cause };
+    this.#timers?.cancelAll();
+    this.#gate?.close(cause);
+    this.#resumed?.reject(cause);
+    this.#resumed = undefined;
+    for (const socket of [...(this.#sockets ?? [])]) {
+      socket.close(cause.closeCode, cause.message);
+      socket.closed(cause.closeCode, cause.message);
+    }
+  }
+
+  // -- HTTP events
+
+  /** Serves one request. Never rejects: every failure is a problem document. */
+  fetch(
+    request: Request,
+    event: HttpEvent,
+    handler: CompiledFetch = this.runtime.fetch,
+  ): Response | Promise<Response> {
+    const refusal = this.#refuseRequest();
+    if (refusal) return problem(refusal);
+    this.touched = true;
+    this.#openEvents++;
+    try {
+      const answer = handler(request, event);
+      if (!(answer instanceof Promise)) return this.#release(answer, event);
+      return answer.then(
+        (response) => this.#release(response, event),
+        (thrown) => this.#release(this.#problem(thrown, event), event),
+      );
+    } catch (thrown) {
+      return this.#release(this.#problem(thrown, event), event);
+    }
+  }
+
+  /** A class answers its own failures; what gets past it is an error hook that threw itself, or a bug of ours. */
+  #problem(thrown: unknown, event: HttpEvent): Response {
+    if (thrown instanceof StatefulError) return problem(thrown);
+    return problem(handlerFailed(this.reportFailure(thrown, event)));
+  }
+
+  #refuseRequest(): StatefulError | undefined {
+    const invalid = whyNotAccepting(this.#phase, this.ref);
+    if (invalid) return invalid;
+    const { queueLengthMax } = this.runtime.definition.limits;
+    if (this.#openEvents < queueLengthMax) return undefined;
+    const message = `${this.ref.key} has ${queueLengthMax} open events, which is its limit.`;
+    return new StatefulError("queue_full", message, { retryAfterMs: 1000 });
+  }
+
+  /** The release check of a response (L3): a copy that lost its lease answers nobody. */
+  #release(response: Response, event: HttpEvent): Response {
+    this.#gate?.leave(event);
+    if (isStreamed(response)) {
+      return heldStream(
+        response,
+        () => this.checkRelease(),
+        () => this.#eventEnded(),
+      );
+    }
+    this.#eventEnded();
+    const invalid = whyNotReleasing(this.#phase, this.ref);
+    if (invalid === undefined) return response;
+    event.upgrade?.refuse();
+    return problem(outcomeUnknown(invalid));
+  }
+
+  #eventEnded(): void {
+    this.#openEvents--;
+    this.touched = true;
+    if (this.#openEvents > 0) return;
+    this.#quiet?.resolve();
+    this.#quiet = undefined;
+  }
+
+  /** Resolves when no event is open any more, or after `limitMs`. */
+  async whenQuiet(limitMs: number): Promise<void> {
+    if (this.#openEvents === 0) return;
+    this.#quiet ??= Promise.withResolvers();
+    await Promise.race([this.#quiet.promise, sleep(this.#setup.clock, limitMs)]);
+  }
+
+  /** Called by the first hook of a serial class. The lease may have ended while the event waited at the gate (L3). */
+  async enter(event: ObjectEvent): Promise<void> {
+    // Every event that reaches an activation was made by the dispatcher, which makes nothing else.
+    await this.#enterGate(event as HttpEvent);
+    const invalid = whyNotAccepting(this.#phase, this.ref);
+    if (invalid) throw invalid;
+  }
+
+  #enterGate(visitor: GateVisitor): void | Promise<void> {
+    this.#gate ??= new InputGate();
+    return this.#gate.enter(visitor);
+  }
+
+  // -- sockets
+
+  get socketCount(): number {
+    return this.#sockets?.size ?? 0;
+  }
+
+  /** Refuses with `queue_full` past the class's limit of sockets. */
+  addSocket(socket: VirtualSocket): void {
+    const { socketsMax } = this.runtime.definition.limits;
+    if (this.socketCount >= socketsMax) {
+      throw new StatefulError("queue_full", `${this.ref.key} has ${socketsMax} sockets, which is its limit.`);
+    }
+    this.#sockets ??= new Set();
+    this.#sockets.add(socket);
+    this.touched = true;
+  }
+
+  forgetSocket(socket: VirtualSocket): void {
+    this.#sockets?.delete(socket);
+    this.touched = true;
+  }
+
+  /** Runs a socket's handler as an event. Synchronous where nothing has to wait; resolves when the handler settled. */
+  runSocketEvent(socket: VirtualSocket, run: () => void | Promise<void>): void | Promise<void> {
+    const { concurrency, limits } = this.runtime.definition;
+    if (this.#openEvents >= limits.queueLengthMax) {
+      return socket.close(1013, "The object has too many open events.");
+    }
+    const settled =
+      concurrency === "serial" || !this.isLive ? this.#runInTurn(run) : this.#runNow(socket, run);
+    return settled?.catch((thrown) => this.#socketFailed(socket, thrown));
+  }
+
+  /** The usual message: no promise where the handler needs none. */
+  #runNow(socket: VirtualSocket, run: () => void | Promise<void>): Promise<void> | undefined {
+    this.touched = true;
+    this.#openEvents++;
+    try {
+      const running = run();
+      if (running instanceof Promise) return running.finally(() => this.#eventEnded());
+    } catch (thrown) {
+      this.#socketFailed(socket, thrown);
+    }
+    this.#eventEnded();
+    return undefined;
+  }
+
+  /** Runs something as an event: in a serial class one at a time, and not before the lease is confirmed. */
+  async #runInTurn(run: () => void | Promise<void>): Promise<void> {
+    const visitor = { objectKey: this.ref.key, chain: [] };
+    const isSerial = this.runtime.definition.concurrency === "serial";
+    this.#openEvents++;
+    try {
+      if (isSerial) await this.#enterGate(visitor);
+      if (this.#isUnconfirmed) await this.#untilResumed();
+      const invalid = whyNotAccepting(this.#phase, this.ref);
+      if (invalid) throw invalid;
+      await run();
+    } finally {
+      this.#gate?.leave(visitor);
+      this.#eventEnded();
+    }
+  }
+
+  /** The session has run out, whether or not anyone has noticed yet: the next one may still adopt this activation. */
+  get #isUnconfirmed(): boolean {
+    return this.#phase.name === "suspended" || (this.#phase.name === "live" && !this.isLive);
+  }
+
+  #untilResumed(): Promise<void> {
+    this.#resumed ??= Promise.withResolvers();
+    const late = () => new StatefulError("session_over", `${this.ref.key} waits for the directory.`);
+    return withTimeLimit(this.#setup.clock, resumeWaitLimitMs, this.#resumed.promise, late);
+  }
+
+  #socketFailed(socket: VirtualSocket, thrown: unknown): void {
+    if (this.#phase.name === "over") return; // Its end has closed the socket, and says why.
+    const isOurs = thrown instanceof StatefulError;
+    const error = isOurs ? thrown : handlerFailed(this.reportFailure(thrown, undefined));
+    socket.close(error.closeCode, error.message);
+  }
+
+  // -- topics
+
+  publish(topic: string, message: SocketData, except?: SocketAtEdge): void {
+    this.checkRelease();
+    checkTopicName(topic);
+    const failed = this.#hub?.publish(topic, message, except) ?? [];
+    if (failed.length === 0) return;
+    for (const socket of [...(this.#sockets ?? [])]) {
+      if (!failed.includes(socket.edge) || !socket.isSubscribed(topic)) continue;
+      socket.close(
+        slowReaderCloseCode,
+        "A message could not be delivered: the way to your edge is congested.",
+      );
+    }
+  }
+
+  /** Throws where this activation may not let anything out (L3). */
+  checkRelease(): void {
+    const invalid = whyNotReleasing(this.#phase, this.ref);
+    if (invalid) throw invalid;
+  }
+
+  // -- handles (ObjectScope)
+
+  get objectId(): string {
+    return this.ref.id;
+  }
+  get state(): object {
+    if (this.#phase.name === "over") throw handleOver(this.ref, this.#phase.cause);
+    return this.#state;
+  }
+  /** The state, whatever the phase: what a class that is reloaded in dev takes along. */
+  get lastState(): object {
+    return this.#state;
+  }
+  get host() {
+    return this.runtime.host;
+  }
+  get objects(): Objects {
+    return this.#setup.callsFrom([this.ref.key]);
+  }
+  callsFrom(chain: readonly string[]): Objects {
+    return this.#setup.callsFrom([...chain, this.ref.key]);
+  }
+  get topics(): Topics {
+    return topicsOf(this);
+  }
+  get sockets(): Sockets {
+    return socketsOf(this.#sockets ?? noSockets);
+  }
+
+  waitUntil(work: Promise<unknown>): void {
+    this.#openEvents++;
+    Promise.resolve(work)
+      .catch((thrown) => this.reportFailure(thrown, undefined))
+      .finally(() => this.#eventEnded());
+  }
+
+  setTimeout(callback: () => void | Promise<void>, delayMs: number): () => void {
+    if (this.#phase.name === "over") throw handleOver(this.ref, this.#phase.cause);
+    this.#timers ??= new ObjectTimers(this.#setup.clock);
+    return this.#timers.after(delayMs, () => {
+      this.#runInTurn(callback).catch((thrown) => {
+        if (this.#phase.name !== "over") this.reportFailure(thrown, undefined);
+      });
+    });
+  }
+
+  reportFailure(thrown: unknown, event: ObjectEvent | undefined): string {
+    const errorId = nanoid(12);
+    this.#setup.log.error("handler.failed", {
+      errorId,
+      object: this.ref.key,
+      path: event?.path,
+      error: thrown,
+    });
+    return errorId;
+  }
+}
+
+const noSockets: ReadonlySet<VirtualSocket> = new Set();

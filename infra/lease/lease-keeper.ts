@@ -1,0 +1,256 @@
+import { type Clock, sleep, withTimeLimit } from "../lib/clock.ts";
+import { StatefulError } from "../lib/errors.ts";
+import { type Log, silentLog } from "../lib/log.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+import type { Directory, HeldLease, HostRecord, Lease, LeaseHint } from "./directory.ts";
+import { HintReader } from "./hint-reader.ts";
+import { LeaseLine, type LeaseLineLimits, leaseLineLimits } from "./lease-line.ts";
+import type { Acquisition, LeaseEvents, Leases, Session } from "./leases.ts";
+import { type HostSelf, SessionKeeper, type SessionTimes, sessionTimes } from "./session-keeper.ts";
+import type { SessionLife, SessionOverReason } from "./session-life.ts";
+
+export interface LeaseOptions {
+  /** Not closed by `stop`: whoever made it closes it. */
+  readonly directory: Directory;
+  readonly clock: Clock;
+  readonly self: HostSelf;
+  readonly events: LeaseEvents;
+  /** Every lease under which something runs here, to be compared with the directory (L9). */
+  held(): Iterable<HeldLease>;
+  readonly log?: Log;
+  readonly random?: () => number;
+  readonly ttlMs?: number;
+  readonly marginMs?: number;
+  readonly verifyIntervalMs?: number;
+  readonly hintLimitMs?: number;
+  /** How long the first session may take to open before `startLeases` rejects. */
+  readonly startLimitMs?: number;
+  /** How long `stop` waits for what is in flight before it hands the session back. */
+  readonly settleLimitMs?: number;
+  readonly limits?: Partial<LeaseLineLimits>;
+}
+
+export const leaseDefaults = {
+  ttlMs: 9_000,
+  verifyIntervalMs: 30_000,
+  hintLimitMs: 500,
+  startLimitMs: 30_000,
+  settleLimitMs: 3_000,
+} as const;
+
+/** Leases in one verification query; a host with more asks several times. */
+const verifyItemsMax = 20_000;
+const adoptAttemptsMax = 3;
+
+export interface RunningLeases extends Leases {
+  /** Renews at once: call it when the classes, or `draining`, have changed. Resolves when the directory knows. */
+  refresh(): Promise<void>;
+}
+
+/** Opens this host's first session and keeps one open until stopped. */
+export async function startLeases(options: LeaseOptions): Promise<RunningLeases> {
+  const keeper = new LeaseKeeper(options);
+  await keeper.start();
+  return keeper;
+}
+
+/** Joins the session, the line of its writes and the hosts that are alive into what the rest of a host sees. */
+class LeaseKeeper implements RunningLeases {
+  readonly #options: LeaseOptions;
+  readonly #log: Log;
+  readonly #times: SessionTimes;
+  readonly #sessions: SessionKeeper;
+  readonly #hints: HintReader;
+  readonly #stop = new AbortController();
+  #current: { readonly life: SessionLife; readonly line: LeaseLine } | undefined;
+  #hosts: readonly HostRecord[] = [];
+  #hostBySession: ReadonlyMap<string, HostRecord> = new Map();
+  #verifying: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: LeaseOptions) {
+    const ttlMs = options.ttlMs ?? leaseDefaults.ttlMs;
+    this.#options = options;
+    this.#log = options.log ?? silentLog;
+    this.#times = sessionTimes(ttlMs, options.marginMs ?? ttlMs / 9);
+    this.#hints = new HintReader(
+      options.directory,
+      options.clock,
+      options.hintLimitMs ?? leaseDefaults.hintLimitMs,
+    );
+    this.#sessions = new SessionKeeper({
+      directory: options.directory,
+      clock: options.clock,
+      log: this.#log,
+      random: options.random ?? Math.random,
+      self: options.self,
+      times: this.#times,
+      opened: (life, previous) => this.#opened(life, previous),
+      over: (life, reason) => this.#over(life, reason),
+      hosts: (hosts) => this.#seeHosts(hosts),
+    });
+  }
+
+  async start(): Promise<void> {
+    try {
+      await this.#sessions.start(this.#options.startLimitMs ?? leaseDefaults.startLimitMs);
+    } catch (error) {
+      await this.#sessions.stop();
+      throw error;
+    }
+    this.#verifying = this.#verifyForEver();
+  }
+
+  get session(): Session {
+    return this.#open().life;
+  }
+
+  get hosts(): readonly HostRecord[] {
+    return this.#hosts;
+  }
+
+  host(session: string): HostRecord | undefined {
+    return this.#hostBySession.get(session);
+  }
+
+  refresh(): Promise<void> {
+    return this.#sessions.refresh();
+  }
+
+  async acquire(object: ObjectRef, when: "free" | "mine"): Promise<Acquisition> {
+    const { life, line } = this.#open();
+    const lease = await line.acquire(object, when);
+    if (lease === undefined || (when === "free" && !lease.alive)) {
+      if (when === "free") throw notGiven(object);
+      return { owned: false, session: "", epoch: 0, owner: undefined };
+    }
+    return this.#acquisition(life, lease);
+  }
+
+  release(lease: HeldLease): void {
+    this.#current?.line.release(lease);
+  }
+
+  async adopt(fromSession: string, leases: readonly HeldLease[]): Promise<ReadonlyMap<string, Acquisition>> {
+    const { life, line } = this.#open();
+    const adopt = (lease: HeldLease) => this.#adoptOne(line, life, fromSession, lease);
+    const adopted = await Promise.all(leases.map(adopt));
+    const answers = await Promise.all(adopted.map((lease) => this.#acquisition(life, lease ?? nobodys)));
+    return new Map(leases.map((lease, index) => [lease.object.key, answers[index] ?? notOwned]));
+  }
+
+  find(object: ObjectRef): Promise<LeaseHint | undefined> {
+    return this.#hints.find(object);
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopOnce();
+    return this.#stopping;
+  }
+
+  async #stopOnce(): Promise<void> {
+    const { clock, settleLimitMs = leaseDefaults.settleLimitMs } = this.#options;
+    this.#stop.abort();
+    const settled = Promise.resolve(this.#current?.line.settled());
+    const late = () => new StatefulError("directory_unavailable", `Not settled within ${settleLimitMs} ms.`);
+    await withTimeLimit(clock, settleLimitMs, settled, late).catch((error: unknown) => {
+      this.#log.warn("lease.stopped_unsettled", { error });
+    });
+    await this.#sessions.stop();
+    await this.#verifying;
+  }
+
+  /** Nothing was lost if nobody else holds it, so a quarantine is waited out: it ends, and the session renews meanwhile. */
+  async #adoptOne(
+    line: LeaseLine,
+    life: SessionLife,
+    fromSession: string,
+    { object, epoch }: HeldLease,
+  ): Promise<Lease | undefined> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await line.adopt({ object, fromSession, fromEpoch: epoch });
+      } catch (error) {
+        const isWaiting = error instanceof StatefulError && error.code === "directory_recovering";
+        if (!isWaiting || attempt === adoptAttemptsMax) throw error;
+        await sleep(this.#options.clock, error.retryAfterMs ?? 0, life.over);
+      }
+    }
+  }
+
+  async #acquisition(life: SessionLife, lease: Lease): Promise<Acquisition> {
+    const { session, epoch } = lease;
+    if (session === life.id) return { owned: true, session: life, epoch };
+    return { owned: false, session, epoch, owner: lease.alive ? await this.#ownerOf(session) : undefined };
+  }
+
+  /** A winner that opened its session since the last renewal is not known yet; one early renewal, bounded, tells. */
+  async #ownerOf(session: string): Promise<HostRecord | undefined> {
+    const known = this.host(session);
+    if (known !== undefined) return known;
+    const waitMs = this.#times.attemptLimitMs;
+    await Promise.race([this.#sessions.refresh(), sleep(this.#options.clock, waitMs, this.#stop.signal)]);
+    return this.host(session);
+  }
+
+  #open(): { readonly life: SessionLife; readonly line: LeaseLine } {
+    if (this.#current === undefined) throw new StatefulError("session_over", "The host has no session yet.");
+    return this.#current;
+  }
+
+  #opened(life: SessionLife, previous: SessionLife | undefined): void {
+    const { directory, clock, limits, random = Math.random, events } = this.#options;
+    const line = new LeaseLine({
+      directory,
+      clock,
+      log: this.#log,
+      random,
+      life,
+      limits: { ...leaseLineLimits, ...limits },
+    });
+    this.#current = { life, line };
+    this.#log.info("session.opened", { session: life.id, previous: previous?.id });
+    if (previous !== undefined) events.sessionOpened(life, previous);
+  }
+
+  #over(life: SessionLife, reason: SessionOverReason): void {
+    this.#log.warn("session.over", { session: life.id, reason });
+    this.#options.events.sessionOver(life, reason);
+  }
+
+  #seeHosts(hosts: readonly HostRecord[]): void {
+    const known = this.#hostBySession;
+    this.#hosts = hosts;
+    this.#hostBySession = new Map(hosts.map((host) => [host.session, host]));
+    const gone = Array.from(known.values()).filter((host) => !this.#hostBySession.has(host.session));
+    const isNew = hosts.some((host) => !known.has(host.session));
+    if (isNew || gone.length > 0) this.#options.events.hostsChanged(hosts, gone);
+  }
+
+  async #verifyForEver(): Promise<void> {
+    const { clock, random = Math.random, verifyIntervalMs = leaseDefaults.verifyIntervalMs } = this.#options;
+    while (!this.#stop.signal.aborted) {
+      await sleep(clock, verifyIntervalMs * (0.9 + 0.2 * random()), this.#stop.signal);
+      if (this.#stop.signal.aborted) return;
+      await this.#verify().catch((error: unknown) => this.#log.warn("lease.verification_failed", { error }));
+    }
+  }
+
+  async #verify(): Promise<void> {
+    const { life } = this.#open();
+    const held = [...this.#options.held()];
+    for (let from = 0; from < held.length && life.isValid(); from += verifyItemsMax) {
+      const lost = await this.#options.directory.verify(life.id, held.slice(from, from + verifyItemsMax));
+      if (lost.length === 0 || !life.isValid()) continue;
+      this.#log.error("lease.lost", { session: life.id, objects: lost.map((lease) => lease.object.key) });
+      this.#options.events.leasesLost(lost);
+    }
+  }
+}
+
+const nobodys: Lease = { session: "", epoch: 0, alive: false };
+const notOwned: Acquisition = { owned: false, session: "", epoch: 0, owner: undefined };
+
+function notGiven(object: ObjectRef): StatefulError {
+  return new StatefulError("directory_unavailable", `The directory gave ${object.key} to nobody. Try again.`);
+}

@@ -1,0 +1,103 @@
+import type { Client, ResultSet } from "@libsql/client";
+import { createClient as createHttpClient } from "@libsql/client/http";
+import { createClient as createWebSocketClient } from "@libsql/client/ws";
+import { type Clock, withTimeLimit } from "../lib/clock.ts";
+import { StatefulError } from "../lib/errors.ts";
+import type { SqlConnection, SqlRows, SqlStatement, SqlValue } from "./sql-connection.ts";
+
+/**
+ * A libSQL server over HTTP or WebSocket, without native code. Two traps of the client are handled here: it has no time
+ * limit of its own, and once its socket or its first handshake has failed it stays that way. So each call is limited from
+ * outside, the HTTP request also from inside (so that the connection is freed), and a client that failed is replaced.
+ */
+export interface RemoteConnectionOptions {
+  readonly clock: Clock;
+  /** `http:`, `https:`, `libsql:`, `ws:` or `wss:`. */
+  readonly url: string;
+  readonly authToken?: string | undefined;
+  readonly timeLimitMs: number;
+}
+
+export class RemoteConnection implements SqlConnection {
+  readonly #options: RemoteConnectionOptions;
+  #client: Client | undefined;
+  #isClosed = false;
+
+  constructor(options: RemoteConnectionOptions) {
+    this.#options = options;
+  }
+
+  async batch(statements: readonly SqlStatement[]): Promise<readonly SqlRows[]> {
+    // The client's type wants an array that can be written to; it does not write to it.
+    const results = await this.#call((client) => client.batch(statements as SqlStatement[], "write"));
+    return results.map(plainRows);
+  }
+
+  async query(statement: SqlStatement): Promise<SqlRows> {
+    return plainRows(await this.#call((client) => client.execute(statement)));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#discard(this.#client);
+  }
+
+  async #call<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw unavailable("The connection to the directory was closed.");
+    const client = this.#open();
+    const { clock, timeLimitMs, url } = this.#options;
+    try {
+      const late = () => unavailable(`${hostOf(url)} did not answer within ${timeLimitMs} ms.`);
+      return await withTimeLimit(clock, timeLimitMs, work(client), late);
+    } catch (error) {
+      if (isAnswer(error)) throw error;
+      this.#discard(client);
+      throw error instanceof StatefulError ? error : unavailable(`${hostOf(url)} cannot be reached.`, error);
+    }
+  }
+
+  #open(): Client {
+    if (this.#client !== undefined) return this.#client;
+    const { url, authToken, timeLimitMs } = this.#options;
+    const config = { url, ...(authToken === undefined ? {} : { authToken }) };
+    this.#client = /^wss?:/.test(url)
+      ? createWebSocketClient(config)
+      : createHttpClient({ ...config, fetch: limitedFetch(timeLimitMs) });
+    return this.#client;
+  }
+
+  /** Calls that others still have open on this client end with it: none of them would be answered. */
+  #discard(client: Client | undefined): void {
+    if (client === undefined || this.#client !== client) return;
+    this.#client = undefined;
+    client.close();
+  }
+}
+
+function limitedFetch(timeLimitMs: number): (request: Request) => Promise<Response> {
+  return (request) => fetch(request, { signal: AbortSignal.timeout(timeLimitMs) });
+}
+
+function plainRows(result: ResultSet): SqlRows {
+  return result.rows.map((row) => {
+    const plain: Record<string, SqlValue> = {};
+    // The directory stores text and integers only.
+    for (const column of result.columns) plain[column] = row[column] as SqlValue;
+    return plain;
+  });
+}
+
+/** The database executed or refused the statement, as opposed to "nobody knows" and "try again". */
+function isAnswer(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return /^(SQLITE_|SQL_|ARGS_)/.test(code) && !/BUSY|LOCKED|IOERR|FULL/.test(code);
+}
+
+/** Never the whole URL: it may carry a token. */
+function hostOf(url: string): string {
+  return `The directory at ${URL.parse(url)?.host ?? "its address"}`;
+}
+
+function unavailable(message: string, cause?: unknown): StatefulError {
+  return new StatefulError("directory_unavailable", message, { cause });
+}

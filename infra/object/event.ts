@@ -1,0 +1,58 @@
+import type { Objects } from "./context.ts";
+import type { ErasedHandles } from "./options.ts";
+import type { SocketBehaviour } from "./socket-route.ts";
+
+/**
+ * One event as the dispatcher hands it to a class: which object it is for has been decided, once, and nothing downstream
+ * reads that from a Host header, a URL or a route parameter again.
+ */
+export interface ObjectEvent {
+  /** Raw path from the class name on, `/counter/a/increment`. */
+  readonly path: string;
+  /** `path` and query under a fixed internal origin. What Elysia calls `url` and parses the query from. */
+  readonly url: string;
+  /** Index of the `?` in `url`, -1 without a query. */
+  readonly queryIndex: number;
+  readonly object: ObjectScope;
+  /** Decoded route parameters, where the server matched the route. */
+  readonly params?: Readonly<Record<string, string>>;
+  /** Keys of the objects whose calls led here, the first caller first. */
+  readonly chain: readonly string[];
+  /** Present where the client asked for a socket or an event stream. */
+  readonly upgrade: UpgradeSlot | undefined;
+}
+
+export const internalOrigin = "http://object.internal";
+
+/** The activation as an author's code meets it. */
+export interface ObjectScope extends ErasedHandles {
+  /** The input gate. Returns a promise where the event has to wait; rejects where the activation ends meanwhile. */
+  enter(event: ObjectEvent): void | Promise<void>;
+  /** Calls to other objects that carry this chain of callers. */
+  callsFrom(chain: readonly string[]): Objects;
+  /** Logs what an author's code threw and returns the id under which it stands in the log. */
+  reportFailure(thrown: unknown, event: ObjectEvent | undefined): string;
+}
+
+/** Filled by the route that accepts the upgrade; left empty when the author's hooks answered instead. */
+export class UpgradeSlot {
+  readonly kind: "websocket" | "event-stream";
+  accepted: AcceptedUpgrade | undefined;
+
+  /** Takes an acceptance back: the lease ended before it could leave. */
+  refuse(): void {
+    this.accepted = undefined;
+  }
+
+  constructor(kind: "websocket" | "event-stream") {
+    this.kind = kind;
+  }
+}
+
+export interface AcceptedUpgrade {
+  /** Headers for the 101 (or the 200 of an event stream), cookies included. */
+  readonly headers: Headers | undefined;
+  readonly behaviour: SocketBehaviour;
+  /** The handler context of the upgrade request; becomes `ws.data`. */
+  readonly data: object;
+}

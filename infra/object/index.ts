@@ -1,0 +1,15 @@
+/** What authors import from "stateful-objects": web standards and Elysia only, so that it loads under Bun and Deno. */
+
+export { type ErrorCode, type ProblemDetails, StatefulError } from "../lib/errors.ts";
+export type {
+  HostHandle,
+  ObjectHandles,
+  Objects,
+  SocketInfo,
+  Sockets,
+  StartReason,
+  StopReason,
+  Topics,
+} from "./context.ts";
+export { type AnyObjectClass, type ObjectClass, type ObjectClient, object } from "./object.ts";
+export type { ObjectLimits, ObjectOptions, PlacementOptions, TopicOptions } from "./options.ts";

@@ -1,0 +1,68 @@
+import { StatefulError } from "../lib/errors.ts";
+import { SubscribeEvent } from "./handles.ts";
+import { eventOfContext, type HttpContext } from "./http-context.ts";
+import type { AnyObjectClass } from "./object.ts";
+import type { RawSocket } from "./object-socket.ts";
+import type { ClassDefinition, ErasedTopicOptions } from "./options.ts";
+import type { SocketData } from "./socket-message.ts";
+import type { SocketBehaviour } from "./socket-route.ts";
+
+/**
+ * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
+ * any other, so the class's own hooks stand before them. A WebSocket or an event stream is decided by the edge.
+ */
+export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition): void {
+  if (definition.topics.size === 0) return;
+  const behaviours = new Map(
+    [...definition.topics].map(([topic, options]) => [topic, topicBehaviour(topic, options)]),
+  );
+  const subscribe = async (context: HttpContext & { params: { topic: string } }) => {
+    const { topic } = context.params;
+    const options = definition.topics.get(topic);
+    const behaviour = behaviours.get(topic);
+    const event = context[eventOfContext];
+    if (!options || !behaviour || !(await maySubscribe(options, context, topic))) {
+      throw new StatefulError(
+        "topic_closed",
+        `The topic "${topic.slice(0, 80)}" of ${definition.name} is not open. Declare it with subscribe: "anyone" or a function.`,
+      );
+    }
+    if (event.upgrade === undefined) {
+      throw new StatefulError("upgrade_required", "Ask with a WebSocket, or with Accept: text/event-stream.");
+    }
+    event.upgrade.accepted = { headers: undefined, behaviour, data: context };
+    return new Response(null); // Discarded: the edge answers.
+  };
+  // Both routes run on HttpContext, which Elysia's types do not know.
+  const handler = subscribe as never;
+  app.route("WS", "/-/topics/:topic", handler);
+  app.get("/-/topics/:topic", handler);
+}
+
+async function maySubscribe(
+  options: ErasedTopicOptions,
+  context: HttpContext,
+  topic: string,
+): Promise<boolean> {
+  const { subscribe = "handlers" } = options;
+  if (typeof subscribe === "string") return subscribe === "anyone";
+  return subscribe(new SubscribeEvent(context[eventOfContext].object, context.request, topic));
+}
+
+function topicBehaviour(topic: string, options: ErasedTopicOptions): SocketBehaviour {
+  return {
+    open: (socket: RawSocket) => socket.subscribe(topic),
+    message(socket: RawSocket, data: SocketData) {
+      if (options.publish !== "clients")
+        return socket.close(4403, "This topic is published by the server only.");
+      // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
+      (socket.data as HttpContext).topics.publish(topic, data); // set above, by `subscribe`
+    },
+    drain() {
+      // Nothing is waiting here: a subscriber only listens.
+    },
+    close() {
+      // The machinery ends the subscriptions of a socket that closes.
+    },
+  };
+}

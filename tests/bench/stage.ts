@@ -1,0 +1,108 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Child } from "./child.ts";
+import type { Core } from "./cores.ts";
+import type { HttpLoad, LoadAnswer, LoadQuestion } from "./load-http.ts";
+import type { SocketLoad } from "./load-sockets.ts";
+import type { Memory } from "./memory.ts";
+import type { Side, Slice } from "./pace.ts";
+import type { DatabaseReady } from "./servers/database.ts";
+import type { HostSetup } from "./servers/stateful-host.ts";
+
+export interface Listening {
+  readonly port: number;
+}
+export type Server = Child<Listening>;
+
+/** The processes and files of one measure. Whatever it started, `close` ends. */
+export class Stage {
+  readonly #folder: string;
+  readonly #children = new Set<Child<unknown>>();
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async open(): Promise<Stage> {
+    return new Stage(await mkdtemp(join(tmpdir(), "stateful-bench-")));
+  }
+
+  async start<Ready>(entry: string, setup: object, core: Core): Promise<Child<Ready>> {
+    const child = await Child.start<Ready>(entry, setup, core);
+    this.#children.add(child);
+    return child;
+  }
+
+  async end(child: Child<unknown>): Promise<void> {
+    this.#children.delete(child);
+    await child.stop();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(Array.from(this.#children, (child) => this.end(child)));
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  // -- servers
+
+  /** A host of ours. Hosts of one stage share a directory, an embedded file unless another is given. */
+  host(setup: Partial<HostSetup> = {}): Promise<Server> {
+    const directoryUrl = `file:${join(this.#folder, "directory.db")}`;
+    return this.start("servers/stateful-host.ts", { directoryUrl, runsClasses: true, ...setup }, "server");
+  }
+
+  /** An owner, and an edge that can only forward to it. The edge comes second: it knows the owner from its start. */
+  async edgeAndOwner(): Promise<{ readonly edge: Server; readonly owner: Server }> {
+    const owner = await this.host();
+    return { owner, edge: await this.host({ runsClasses: false }) };
+  }
+
+  plainElysia(): Promise<Server> {
+    return this.start("servers/plain-elysia.ts", {}, "server");
+  }
+
+  plainBun(): Promise<Server> {
+    return this.start("servers/plain-bun.ts", {}, "server");
+  }
+
+  /** A real libSQL server, on the core of the load. */
+  database(): Promise<Child<DatabaseReady>> {
+    return this.start("servers/database.ts", {}, "load");
+  }
+
+  // -- load
+
+  /** HTTP load on `to`; the processor time is that of all `servers`. */
+  async httpSide(load: Omit<HttpLoad, "port">, to: Server, servers: readonly Server[] = [to]): Promise<Side> {
+    const child = await this.start<object>("load-http.ts", { ...load, port: to.ready.port }, "load");
+    return sideOf(child, servers);
+  }
+
+  async socketSide(
+    load: Omit<SocketLoad, "port">,
+    to: Server,
+    servers: readonly Server[] = [to],
+  ): Promise<Side> {
+    const child = await this.start<object>("load-sockets.ts", { ...load, port: to.ready.port }, "load");
+    return sideOf(child, servers);
+  }
+}
+
+export function memoryOf(server: Server): Promise<Memory> {
+  return server.ask<Memory>({ ask: "memory" });
+}
+
+/** A load process that is asked for one slice after the other, with the processor time of what it loads. */
+export function sideOf(load: Child<unknown>, servers: readonly Child<unknown>[], details: object = {}): Side {
+  const cpuMicros = () => servers.reduce((sum, server) => sum + (server.cpuMicros ?? Number.NaN), 0);
+  return {
+    async slice(ms): Promise<Slice> {
+      const before = cpuMicros();
+      const question: LoadQuestion = { ...details, forMs: ms };
+      const { operations, elapsedMs } = await load.ask<LoadAnswer>(question);
+      const used = cpuMicros() - before;
+      return { operations, elapsedMs, cpuMicros: Number.isNaN(used) ? undefined : used };
+    },
+  };
+}

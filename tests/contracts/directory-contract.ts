@@ -1,0 +1,582 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type {
+  Commit,
+  Directory,
+  DirectoryPosition,
+  Lease,
+  NewSession,
+  OpenedSession,
+  RenewalAnswer,
+} from "../../infra/lease/directory.ts";
+import { type ObjectRef, objectRef } from "../../infra/lib/object-ref.ts";
+import { until } from "../support/wait.ts";
+
+/** One way to have a directory, and what a test may do to it. */
+export interface DirectoryRig {
+  /** As one more host would reach it. */
+  connect(): Directory;
+  /** What a rig that shares one connection among hosts does not do. */
+  disconnect(directory: Directory): Promise<void>;
+  /**
+   * Keeps what the directory knows now. The result puts that back, under everybody; connections made before may be dead.
+   * Absent where the thing cannot be done, with the reason in the rig.
+   */
+  readonly backup?: () => Promise<() => Promise<void>>;
+  /** An empty directory from here on. */
+  reset(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const ttlMs = 400;
+const idle = { objects: 0, objectsMax: 10, memoryUsedBytes: 0, memoryLimitBytes: 1 };
+let names = 0;
+
+/** The rules of infra/lease/README.md, asked of one implementation. */
+export function directoryContract(name: string, start: () => Promise<DirectoryRig>): void {
+  describe(`directory: ${name}`, () => {
+    let rig: DirectoryRig;
+    beforeAll(async () => {
+      rig = await start();
+    }, 30_000);
+    afterAll(() => rig?.stop());
+
+    /** Runs one schedule on a directory without memory of the others. */
+    const schedule = (title: string, run: (cluster: Cluster) => Promise<void>) =>
+      test(title, async () => {
+        await rig.reset();
+        const cluster = new Cluster(rig);
+        try {
+          await run(cluster);
+        } finally {
+          await cluster.close();
+        }
+      });
+
+    sessions(schedule);
+    acquisitions(schedule);
+    numberedWrites(schedule);
+    hints(schedule);
+    gaps(schedule);
+    test("has a backup to put back, or is known not to", () => {
+      expect(rig.backup === undefined).toBe(name.includes("replica"));
+    });
+    if (!name.includes("replica")) lostMemory(schedule);
+  });
+}
+
+type Schedule = (title: string, run: (cluster: Cluster) => Promise<void>) => void;
+
+function sessions(schedule: Schedule): void {
+  schedule(
+    "L1 a renewal that arrives after its session expired and was taken over changes nothing",
+    async (cluster) => {
+      const object = newObject();
+      const taker = await cluster.host();
+      const old = await cluster.host();
+      const before = wonBy(old, await old.acquire(object));
+      await cluster.expire(old, taker);
+      const after = wonBy(taker, await taker.acquire(object));
+      expect(after.epoch).toBeGreaterThan(before.epoch);
+      expect(await old.renew()).toEqual({ alive: false, reason: "expired" });
+      expect(await taker.verify(object, after.epoch)).toBe(true);
+      expect((await taker.hosts()).includes(old.session)).toBe(false);
+    },
+  );
+
+  schedule(
+    "L1 a session that was handed back never renews, and frees its leases at once",
+    async (cluster) => {
+      const object = newObject();
+      const [old, next] = [await cluster.host(), await cluster.host()];
+      await old.acquire(object);
+      await old.directory.endSession(old.session);
+      await old.directory.endSession(old.session);
+      expect(await old.renew()).toEqual({ alive: false, reason: "ended" });
+      wonBy(next, await next.acquire(object));
+    },
+  );
+
+  schedule(
+    "L1 a restarted host with the same host id leaves the old process what it owns",
+    async (cluster) => {
+      const object = newObject();
+      const old = await cluster.host("one-machine");
+      const won = wonBy(old, await old.acquire(object));
+      const restarted = await cluster.host("one-machine");
+      const lease = (await restarted.acquire(object)).get(object.key);
+      expect(lease).toEqual({ session: old.session, epoch: won.epoch, alive: true });
+      expect((await old.renew()).alive).toBe(true);
+    },
+  );
+
+  schedule("L1 opening the same session twice adds one row and does not prolong it", async (cluster) => {
+    const host = await cluster.host();
+    const again = await host.open();
+    expect(again.hosts.filter((record) => record.session === host.session)).toHaveLength(1);
+    expect(again.position).toEqual(host.seen);
+  });
+
+  schedule("L1 a new session adopts what nobody took since, and nothing else", async (cluster) => {
+    const [kept, taken] = [newObject(), newObject()];
+    const other = await cluster.host();
+    const old = await cluster.host();
+    const leases = await old.acquire(kept, taken);
+    const fromEpoch = wonBy(old, leases, kept).epoch;
+    await cluster.expire(old, other);
+    await other.acquire(taken);
+    const next = await cluster.host();
+    const adopt = [kept, taken].map((object) => ({ object, fromSession: old.session, fromEpoch }));
+    const answer = await next.commit({ adopt });
+    expect(wonBy(next, answer, kept).epoch).toBeGreaterThan(fromEpoch);
+    wonBy(other, answer, taken);
+  });
+
+  schedule("L1 a renewal tells classes, draining and load, and who is alive", async (cluster) => {
+    const [host, other] = [await cluster.host(), await cluster.host()];
+    host.facts = { draining: true, classes: ["a", "b"], load: { ...idle, objects: 7 } };
+    await host.renew();
+    const answer = await other.renew();
+    const record = answer.alive ? answer.hosts.find((known) => known.session === host.session) : undefined;
+    expect(record).toMatchObject({ hostId: host.hostId, region: "iad", ...host.facts });
+  });
+}
+
+function acquisitions(schedule: Schedule): void {
+  schedule("L2 the loser learns the winner from the same call", async (cluster) => {
+    const object = newObject();
+    const [first, second] = [await cluster.host(), await cluster.host()];
+    const won = wonBy(first, await first.acquire(object));
+    const lost = (await second.acquire(object)).get(object.key);
+    expect(lost).toEqual({ session: first.session, epoch: won.epoch, alive: true });
+  });
+
+  schedule("L2 three hosts race for the same 1,000 objects: one owner each", async (cluster) => {
+    const objects = Array.from({ length: 1_000 }, newObject);
+    const hosts = await Promise.all([cluster.host(), cluster.host(), cluster.host()]);
+    const answers = await Promise.all(hosts.map((host) => host.acquire(...objects)));
+    for (const { key } of objects) {
+      const owners = new Set(answers.map((leases) => leases.get(key)?.session));
+      expect(owners.size).toBe(1);
+    }
+    expect(answers.every((leases) => leases.size === 1_000)).toBe(true);
+  });
+
+  schedule("L2 an acquisition of what is already ours gives a new epoch", async (cluster) => {
+    const object = newObject();
+    const host = await cluster.host();
+    const first = wonBy(host, await host.acquire(object));
+    const second = wonBy(host, await host.commit({ acquire: [{ object, when: "mine" }] }));
+    expect(second.epoch).toBeGreaterThan(first.epoch);
+  });
+
+  schedule("L2 `mine` does not take what is free", async (cluster) => {
+    const object = newObject();
+    const host = await cluster.host();
+    expect((await host.commit({ acquire: [{ object, when: "mine" }] })).size).toBe(0);
+  });
+
+  schedule("L2 a draining session takes nothing", async (cluster) => {
+    const object = newObject();
+    const host = await cluster.host();
+    host.facts = { draining: true, classes: [], load: idle };
+    await host.renew();
+    const answer = await host.send({ acquire: [{ object, when: "free" }] });
+    expect(answer).toMatchObject({ outcome: "draining", leases: new Map() });
+  });
+
+  schedule("L2 an epoch is at least the primary's time, and a release does not lower it", async (cluster) => {
+    const object = newObject();
+    const host = await cluster.host();
+    const first = wonBy(host, await host.acquire(object));
+    expect(Math.abs(first.epoch - Date.now())).toBeLessThan(60_000);
+    await host.commit({ release: [{ object, epoch: first.epoch }] });
+    expect(wonBy(host, await host.acquire(object)).epoch).toBeGreaterThan(first.epoch);
+  });
+
+  schedule("L2 ids that differ in anything are different objects", async (cluster) => {
+    const host = await cluster.host();
+    const ids = ["a", "A", "a\0b", "a\0c", "ä", "a\u0308", "%61", "a/b", "'", '"', "1", "01", "🜁"];
+    const objects = ids.map((id) => objectRef("odd", id));
+    const leases = await host.acquire(...objects);
+    for (const object of objects) wonBy(host, leases, object);
+    expect(leases.size).toBe(ids.length);
+    expect((await host.directory.find(objects)).size).toBeGreaterThanOrEqual(0);
+  });
+}
+
+function numberedWrites(schedule: Schedule): void {
+  schedule(
+    "L6 an acquisition that timed out and lands late has no effect once its slot is taken",
+    async (cluster) => {
+      const object = newObject();
+      const [slow, other] = [await cluster.host(), await cluster.host()];
+      const late = slow.next({ acquire: [{ object, when: "free" }] });
+      // The same slot, sent again without the acquisition, is what the host learned to be the outcome.
+      await slow.directory.commit({ ...late, acquire: [] });
+      const won = wonBy(other, await other.acquire(object));
+      await slow.directory.commit(late);
+      expect(await other.verify(object, won.epoch)).toBe(true);
+    },
+  );
+
+  schedule("L6 a second copy of a slot changes nothing and answers the same", async (cluster) => {
+    const object = newObject();
+    const host = await cluster.host();
+    const commit = host.next({ acquire: [{ object, when: "free" }] });
+    const first = await host.directory.commit(commit);
+    const second = await host.directory.commit(commit);
+    expect(second).toEqual(first);
+  });
+
+  schedule("L6 a late copy of an old slot changes nothing after the next one", async (cluster) => {
+    const object = newObject();
+    const host = await cluster.host();
+    const old = host.next({ acquire: [{ object, when: "free" }] });
+    const { epoch } = wonBy(host, await host.settle(old));
+    await host.commit({ release: [{ object, epoch }] });
+    const other = await cluster.host();
+    const won = wonBy(other, await other.acquire(object));
+    await host.directory.commit(old);
+    expect(await other.verify(object, won.epoch)).toBe(true);
+  });
+
+  schedule(
+    "L4 L6 an object that stops and starts again while its old release is under way stays",
+    async (cluster) => {
+      const object = newObject();
+      const host = await cluster.host();
+      const first = wonBy(host, await host.acquire(object));
+      const second = wonBy(host, await host.acquire(object));
+      await host.commit({ release: [{ object, epoch: first.epoch }] });
+      expect(await host.verify(object, second.epoch)).toBe(true);
+    },
+  );
+
+  schedule("L4 L6 nothing of a session that is over is written, by whichever copy", async (cluster) => {
+    const object = newObject();
+    const [host, other] = [await cluster.host(), await cluster.host()];
+    const commit = host.next({ acquire: [{ object, when: "free" }] });
+    await cluster.expire(host, other);
+    const refused = { outcome: "session_over", reason: "expired" } as const;
+    expect(await host.directory.commit(commit)).toEqual(refused);
+    expect(await host.directory.commit(commit)).toEqual(refused);
+    wonBy(other, await other.acquire(object));
+  });
+
+  schedule("L6 a commit that landed before its session ended is told as landed", async (cluster) => {
+    const object = newObject();
+    const host = await cluster.host();
+    const commit = host.next({ acquire: [{ object, when: "free" }] });
+    await host.directory.commit(commit);
+    await host.directory.endSession(host.session);
+    expect((await host.directory.commit(commit)).outcome).toBe("committed");
+  });
+}
+
+function hints(schedule: Schedule): void {
+  schedule("L5 a hint names the owner, and a miss names nobody", async (cluster) => {
+    const [owned, given, unknown] = [newObject(), newObject(), newObject()];
+    const host = await cluster.host();
+    const leases = await host.acquire(owned, given);
+    await host.commit({ release: [{ object: given, epoch: wonBy(host, leases, given).epoch }] });
+    const found = await until("the hint arrives", async () => {
+      const answer = await host.directory.find([owned, given, unknown]);
+      return answer.has(owned.key) && !answer.has(given.key) ? answer : undefined;
+    });
+    expect(found.get(owned.key)).toEqual({ session: host.session, epoch: wonBy(host, leases, owned).epoch });
+    expect(found.has(unknown.key)).toBe(false);
+  });
+
+  schedule("L9 a comparison names what the directory does not show as held", async (cluster) => {
+    const [mine, others, nobodys] = [newObject(), newObject(), newObject()];
+    const [host, other] = [await cluster.host(), await cluster.host()];
+    const { epoch } = wonBy(host, await host.acquire(mine));
+    const lost = wonBy(other, await other.acquire(others)).epoch;
+    const held = [
+      { object: mine, epoch },
+      { object: mine, epoch: epoch - 1 },
+      { object: others, epoch: lost },
+      { object: nobodys, epoch: 1 },
+    ];
+    expect(await host.directory.verify(host.session, held)).toEqual(held.slice(1));
+  });
+}
+
+function gaps(schedule: Schedule): void {
+  schedule("L9 a cold start after everybody handed back waits for nothing", async (cluster) => {
+    const object = newObject();
+    const old = await cluster.host();
+    await old.acquire(object);
+    await old.directory.endSession(old.session);
+    const fresh = await cluster.host();
+    expect(fresh.opened.quarantineMs).toBe(0);
+    wonBy(fresh, await fresh.acquire(object));
+  });
+
+  schedule(
+    "L9 a session that opens onto an unexplained gap takes nothing for one lease time",
+    async (cluster) => {
+      const object = newObject();
+      const gone = await cluster.host();
+      await gone.acquire(object);
+      const opened = await until("a session opens after the only other one expired", async () => {
+        const fresh = await cluster.host();
+        if (fresh.opened.quarantineMs > 0) return fresh;
+        await fresh.directory.endSession(fresh.session);
+        return undefined;
+      });
+      expect(opened.opened.quarantineMs).toBeGreaterThan(ttlMs / 2);
+      const answer = await opened.send({ acquire: [{ object: newObject(), when: "free" }] });
+      expect(answer.outcome).toBe("quarantined");
+      const won = await opened.acquireOnceAllowed(object);
+      expect(won.atMs - opened.openedAtMs).toBeGreaterThanOrEqual(ttlMs * 0.9);
+    },
+  );
+
+  schedule(
+    "L9 a host that comes back after its own gap explains it, and waits for nothing",
+    async (cluster) => {
+      const object = newObject();
+      const old = await cluster.host();
+      const { epoch } = wonBy(old, await old.acquire(object));
+      await until("the session has expired", async () => !(await old.peekAlive()));
+      const next = await cluster.host(old.hostId, old);
+      expect(next.opened.quarantineMs).toBe(0);
+      wonBy(next, await next.commit({ adopt: [{ object, fromSession: old.session, fromEpoch: epoch }] }));
+    },
+  );
+}
+
+function lostMemory(schedule: Schedule): void {
+  schedule(
+    "L9 a database that forgets its last seconds ends every session and starts nothing for one lease time",
+    async (cluster) => {
+      const [object, later] = [newObject(), newObject()];
+      const [first, second] = [await cluster.host(), await cluster.host()];
+      await first.acquire(object);
+      const forget = await cluster.backup();
+      const won = wonBy(first, await first.acquire(later));
+      await forget();
+      // The loser of the memory says so first; the other is told, and does not start the wait again.
+      expect(await first.renew()).toEqual({ alive: false, reason: "directory_lost_memory" });
+      const told = await second.renew();
+      expect(told).toEqual({ alive: false, reason: "directory_lost_memory" });
+      const fresh = await cluster.host(second.hostId, second);
+      expect(fresh.opened.quarantineMs).toBeGreaterThan(0);
+      expect(fresh.opened.quarantineMs).toBeLessThanOrEqual(ttlMs);
+      const taken = await fresh.acquireOnceAllowed(later);
+      expect(taken.lease.epoch).toBeGreaterThan(won.epoch);
+    },
+  );
+
+  schedule("L9 a commit finds out as well, and takes nothing", async (cluster) => {
+    const [object, later] = [newObject(), newObject()];
+    const host = await cluster.host();
+    const forget = await cluster.backup();
+    await host.acquire(object);
+    await forget();
+    const answer = await host.send({ acquire: [{ object: later, when: "free" }] });
+    expect(answer).toEqual({ outcome: "session_over", reason: "directory_lost_memory" });
+    expect((await host.directory.find([later])).size).toBe(0);
+  });
+
+  schedule("L9 what others wrote meanwhile does not hide the loss", async (cluster) => {
+    const [host, other] = [await cluster.host(), await cluster.host()];
+    const forget = await cluster.backup();
+    await host.acquire(newObject());
+    await forget();
+    for (let write = 0; write < 5; write += 1) expect((await other.renew()).alive).toBe(true);
+    expect(await host.renew()).toEqual({ alive: false, reason: "directory_lost_memory" });
+  });
+
+  schedule("L9 a database restored from a backup, met first by a fresh host", async (cluster) => {
+    const [object, unknown] = [newObject(), newObject()];
+    const inBackup = await cluster.host();
+    await inBackup.acquire(object);
+    const restore = await cluster.backup();
+    const afterBackup = await cluster.host();
+    const won = wonBy(afterBackup, await afterBackup.acquire(unknown));
+    // In the backup everybody will seem to have expired; in truth both go on renewing until the end.
+    const renewals = async () => (await inBackup.renew()).alive && (await afterBackup.renew()).alive;
+    const endMs = performance.now() + ttlMs * 1.5;
+    await until("both lived on for longer than the backup knows", async () => {
+      expect(await renewals()).toBe(true);
+      return performance.now() > endMs;
+    });
+    const lastHeardMs = performance.now();
+    await restore();
+    const fresh = await cluster.host();
+    const taken = await fresh.acquireOnceAllowed(unknown);
+    expect(taken.atMs - lastHeardMs).toBeGreaterThanOrEqual(ttlMs * 0.9);
+    expect(taken.lease.epoch).toBeGreaterThan(won.epoch);
+    expect(await afterBackup.renew()).toEqual({ alive: false, reason: "directory_lost_memory" });
+  });
+}
+
+/** The hosts of one schedule. */
+class Cluster {
+  readonly #rig: DirectoryRig;
+  readonly #directories: Directory[] = [];
+  readonly #hosts: TestHost[] = [];
+
+  constructor(rig: DirectoryRig) {
+    this.#rig = rig;
+  }
+
+  async host(hostId = `host-${names++}`, previous?: TestHost): Promise<TestHost> {
+    const host = new TestHost(this.#connect(), hostId, previous);
+    await host.open();
+    this.#hosts.push(host);
+    return host;
+  }
+
+  /** Forgetting may cut every connection; the hosts reach the directory again on new ones. */
+  async backup(): Promise<() => Promise<void>> {
+    if (this.#rig.backup === undefined) throw new Error("this directory cannot be put back");
+    const restore = await this.#rig.backup();
+    return async () => {
+      await this.close();
+      await restore();
+      for (const host of this.#hosts) host.directory = this.#connect();
+    };
+  }
+
+  /** Waits until `host` has expired at the directory, while `witness` stays alive. */
+  async expire(host: TestHost, witness: TestHost): Promise<void> {
+    await until(
+      `session ${host.session} expires`,
+      async () => !(await witness.hosts()).includes(host.session),
+    );
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#directories.splice(0).map((directory) => this.#rig.disconnect(directory)));
+  }
+
+  #connect(): Directory {
+    const directory = this.#rig.connect();
+    this.#directories.push(directory);
+    return directory;
+  }
+}
+
+/** One session, driven by hand: nothing is renewed or sent unless the schedule says so. */
+class TestHost {
+  directory: Directory;
+  readonly hostId: string;
+  readonly session = crypto.randomUUID();
+  readonly #previous: TestHost | undefined;
+  facts = { draining: false, classes: ["room"], load: idle };
+  seen: DirectoryPosition = { generation: "", counter: 0 };
+  opened: OpenedSession = { position: this.seen, hosts: [], quarantineMs: 0 };
+  openedAtMs = 0;
+  #slot = 1;
+
+  constructor(directory: Directory, hostId: string, previous: TestHost | undefined) {
+    this.directory = directory;
+    this.hostId = hostId;
+    this.#previous = previous;
+  }
+
+  async open(): Promise<OpenedSession> {
+    this.openedAtMs = performance.now();
+    this.opened = await this.directory.openSession(this.#newSession());
+    this.seen = this.opened.position;
+    return this.opened;
+  }
+
+  async renew(): Promise<RenewalAnswer> {
+    const answer = await this.directory.renew({
+      ...this.facts,
+      session: this.session,
+      ttlMs,
+      seen: this.seen,
+    });
+    if (answer.alive) this.seen = answer.position;
+    return answer;
+  }
+
+  async hosts(): Promise<readonly string[]> {
+    const answer = await this.renew();
+    if (!answer.alive) throw new Error(`the witness is ${answer.reason}`);
+    return answer.hosts.map((host) => host.session);
+  }
+
+  /** Asks through a session of nobody's, so that this one is neither renewed nor buried. */
+  async peekAlive(): Promise<boolean> {
+    const peek = crypto.randomUUID();
+    const { hosts } = await this.directory.openSession({ ...this.#newSession(), session: peek });
+    await this.directory.endSession(peek);
+    return hosts.some((host) => host.session === this.session);
+  }
+
+  next(parts: Partial<Commit>): Commit {
+    const nothing = { acquire: [], adopt: [], release: [] };
+    return { session: this.session, slot: this.#slot, ...nothing, ...parts, seen: this.seen };
+  }
+
+  async send(parts: Partial<Commit>) {
+    const answer = await this.directory.commit(this.next(parts));
+    if (answer.outcome === "session_over") return answer;
+    this.#slot += 1;
+    this.seen = answer.position;
+    return answer;
+  }
+
+  async settle(parts: Partial<Commit>): Promise<ReadonlyMap<string, Lease>> {
+    const answer = await this.send(parts);
+    if (answer.outcome !== "committed") throw new Error(`the commit was ${answer.outcome}`);
+    return answer.leases;
+  }
+
+  commit(parts: Partial<Commit>): Promise<ReadonlyMap<string, Lease>> {
+    return this.settle(this.next(parts));
+  }
+
+  acquire(...objects: readonly ObjectRef[]): Promise<ReadonlyMap<string, Lease>> {
+    return this.commit({ acquire: objects.map((object) => ({ object, when: "free" })) });
+  }
+
+  /** Renews and asks until the quarantine is over. */
+  acquireOnceAllowed(object: ObjectRef): Promise<{ readonly lease: Lease; readonly atMs: number }> {
+    return until(`${object.key} may be taken`, async () => {
+      expect((await this.renew()).alive).toBe(true);
+      const answer = await this.send({ acquire: [{ object, when: "free" }] });
+      if (answer.outcome !== "committed") return undefined;
+      return { lease: wonBy(this, answer.leases, object), atMs: performance.now() };
+    });
+  }
+
+  async verify(object: ObjectRef, epoch: number): Promise<boolean> {
+    return (await this.directory.verify(this.session, [{ object, epoch }])).length === 0;
+  }
+
+  #newSession(): NewSession {
+    const urls = { privateUrl: "http://private", publicUrl: "http://public" };
+    const host = {
+      session: this.session,
+      hostId: this.hostId,
+      region: "iad",
+      version: "1",
+      ttlMs,
+      ...urls,
+      ...this.facts,
+    };
+    const previous = this.#previous;
+    return previous === undefined
+      ? host
+      : { ...host, previous: { session: previous.session, seen: previous.seen } };
+  }
+}
+
+function newObject(): ObjectRef {
+  return objectRef("room", `object-${names++}`);
+}
+
+/** The one lease of the answer, or that of `object`, which `host` must hold. */
+function wonBy(host: TestHost, leases: ReadonlyMap<string, Lease>, object?: ObjectRef): Lease {
+  const lease = object === undefined ? leases.values().next().value : leases.get(object.key);
+  expect(lease?.session).toBe(host.session);
+  if (lease === undefined) throw new Error("the answer has no such lease");
+  return lease;
+}

@@ -1,0 +1,202 @@
+import { afterEach, expect, test } from "bun:test";
+import { object } from "stateful-objects";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { TcpProxy } from "../support/proxy.ts";
+import { Sqld } from "../support/sqld.ts";
+import { until } from "../support/wait.ts";
+
+const counter = object("counter", { state: () => ({ count: 0 }), topics: { count: { subscribe: "anyone" } } })
+  .get("/", ({ state, host }) => ({ count: state.count, host: host.id }))
+  .post("/increment", ({ state, host, topics }) => {
+    state.count += 1;
+    topics.publish("count", state.count);
+    return { count: state.count, host: host.id };
+  })
+  .ws("/live", {
+    open: (ws) => ws.subscribe("count"),
+    message(ws) {
+      ws.send(ws.data.state.count);
+    },
+  });
+
+const ttlMs = 1500;
+let cluster: Cluster;
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  await cluster.stop();
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+/** Hosts whose way to the primary goes through a proxy, which a test can hold. */
+async function startBehindProxy(regions: readonly string[]): Promise<{ sqld: Sqld; proxy: TcpProxy }> {
+  const sqld = await Sqld.start();
+  closing.push(() => sqld.stop());
+  const proxy = await TcpProxy.start(sqld.port);
+  closing.push(() => proxy.stop());
+  cluster = await startCluster({
+    classes: [counter],
+    regions,
+    directory: { url: `http://127.0.0.1:${proxy.port}` },
+    config: { leaseTtlMs: ttlMs },
+  });
+  return { sqld, proxy };
+}
+
+async function increment(
+  region: string,
+  id: string,
+): Promise<{ status: number; count?: number; host?: string; code?: string }> {
+  const response = await fetch(cluster.url(region, `/counter/${id}/increment`), { method: "POST" });
+  return { status: response.status, ...(await response.json()) };
+}
+
+function sessionOf(region: string): string {
+  return cluster.host(region).parts.leases.session.id;
+}
+
+test("L3 L10 a primary that accepts and never answers: the loop goes on, and the host fences itself in time", async () => {
+  const { proxy } = await startBehindProxy(["iad"]);
+  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+  const { session } = cluster.host("iad").parts.leases;
+
+  let longestPauseMs = 0;
+  let lastTickMs = performance.now();
+  const ticking = setInterval(() => {
+    longestPauseMs = Math.max(longestPauseMs, performance.now() - lastTickMs);
+    lastTickMs = performance.now();
+  }, 5);
+  const heldAtMs = performance.now();
+  proxy.requests("hold");
+  await until(
+    "the host stops serving",
+    async () => (await increment("iad", "a")).code === "session_over",
+    ttlMs + 2000,
+  );
+  const fencedAfterMs = performance.now() - heldAtMs;
+  clearInterval(ticking);
+
+  expect(session.isValid()).toBe(false);
+  // From before the last renewal that was answered: never longer than the lease, whenever the answers stopped.
+  expect(fencedAfterMs).toBeLessThan(ttlMs);
+  expect(longestPauseMs).toBeLessThan(ttlMs / 3);
+  expect(await increment("iad", "fresh")).toMatchObject({ status: 503 });
+}, 20_000);
+
+test("L1 a primary that was away too long costs no memory state, no socket and no message order", async () => {
+  const { proxy } = await startBehindProxy(["iad", "ams"]);
+  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+  const heard: string[] = [];
+  const closes: number[] = [];
+  for (const region of ["iad", "ams"]) {
+    const socket = new WebSocket(cluster.socketUrl(region, "/counter/a/live"));
+    socket.addEventListener("message", ({ data }) => heard.push(`${region} ${data}`));
+    socket.addEventListener("close", ({ code }) => closes.push(code));
+    closing.push(async () => socket.close());
+    await new Promise((resolve) => socket.addEventListener("open", resolve));
+  }
+  await until(
+    "both are subscribed",
+    async () => (await increment("iad", "a")).count && new Set(heard.map((h) => h.slice(0, 3))).size === 2,
+  );
+  const before = { iad: sessionOf("iad"), ams: sessionOf("ams") };
+
+  proxy.requests("drop");
+  let count = 0;
+  await until(
+    "the host stops serving",
+    async () => {
+      const answer = await increment("iad", "a");
+      count = answer.count ?? count;
+      return answer.code === "session_over";
+    },
+    ttlMs + 2000,
+  );
+  proxy.requests("flow");
+  await until(
+    "both hosts have new sessions",
+    () => sessionOf("iad") !== before.iad && sessionOf("ams") !== before.ams,
+    10_000,
+  );
+  const after = await until(
+    "the object is served again",
+    async () => {
+      const answer = await increment("ams", "a");
+      return answer.status === 200 && answer;
+    },
+    10_000,
+  );
+
+  expect(after).toMatchObject({ count: count + 1, host: cluster.host("iad").hostId });
+  expect(cluster.entries.filter(({ event }) => event === "object.started")).toHaveLength(1);
+  await until(
+    "both sockets hear it",
+    () => heard.filter((text) => text.endsWith(` ${count + 1}`)).length === 2,
+  );
+  expect(closes).toEqual([]);
+}, 30_000);
+
+test("L1 an object that another host took meanwhile is not adopted: its old copy ends and its sockets are told", async () => {
+  const { sqld, proxy } = await startBehindProxy(["iad"]);
+  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+  const socket = new WebSocket(cluster.socketUrl("iad", "/counter/a/live"));
+  const closed = new Promise<number>((resolve) =>
+    socket.addEventListener("close", ({ code }) => resolve(code)),
+  );
+  await new Promise((resolve) => socket.addEventListener("open", resolve));
+
+  proxy.requests("drop");
+  const other = await cluster.add("ams", {
+    directory: { url: sqld.httpUrl, authToken: undefined, replicaUrl: undefined },
+  });
+  const taken = await until(
+    "the other host may take the object",
+    async () => {
+      const answer = await increment("ams", "a");
+      return answer.host === other.hostId && answer;
+    },
+    ttlMs * 4,
+  );
+  expect(taken).toMatchObject({ status: 200, count: 1 });
+  expect(await increment("iad", "a")).not.toMatchObject({ status: 200 });
+
+  proxy.requests("flow");
+  expect(await closed).toBe(1012);
+  const forwarded = await until(
+    "the first host forwards",
+    async () => {
+      const answer = await increment("iad", "a");
+      return answer.status === 200 && answer;
+    },
+    10_000,
+  );
+  expect(forwarded).toMatchObject({ count: 2, host: other.hostId });
+}, 30_000);
+
+test("L2 a host that is gone for good is followed by another after its lease, and not before", async () => {
+  const { proxy, sqld } = await startBehindProxy(["iad"]);
+  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+  const other = await cluster.add("ams", {
+    directory: { url: sqld.httpUrl, authToken: undefined, replicaUrl: undefined },
+  });
+  expect(await increment("ams", "a")).toMatchObject({
+    status: 200,
+    count: 2,
+    host: cluster.host("iad").hostId,
+  });
+
+  const { session } = cluster.host("iad").parts.leases;
+  proxy.requests("drop");
+  const taken = await until(
+    "the other host takes the object",
+    async () => {
+      const answer = await increment("ams", "a");
+      if (answer.host === other.hostId) return answer;
+      // While the old owner is valid, it alone may answer.
+      if (answer.status === 200) expect(session.isValid()).toBe(true);
+      return false;
+    },
+    ttlMs * 4,
+  );
+  expect(session.isValid()).toBe(false);
+  expect(taken).toMatchObject({ count: 1, host: other.hostId });
+}, 30_000);

@@ -1,0 +1,122 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  configFromEnvironment,
+  type RunningHost,
+  type ServerConfig,
+  startHost,
+} from "../../apps/server/index.ts";
+import type { Log, LogFields } from "../../infra/lib/log.ts";
+import type { AnyObjectClass } from "../../infra/object/object.ts";
+import { Sqld } from "./sqld.ts";
+import { until } from "./wait.ts";
+
+/** Which directory the hosts of a test share: a real file, or a real libSQL server. */
+export const directoryKinds = ["file", "sqld"] as const;
+export type DirectoryKind = (typeof directoryKinds)[number];
+
+export interface ClusterOptions {
+  readonly classes: readonly AnyObjectClass[];
+  readonly regions?: readonly string[];
+  readonly directory?: DirectoryKind | { readonly url: string };
+  readonly config?: Partial<ServerConfig>;
+  /** Classes of one region, where they differ from the others'. */
+  readonly classesOf?: (region: string) => readonly AnyObjectClass[];
+}
+
+export interface LogEntry {
+  readonly hostId: string;
+  readonly event: string;
+  readonly fields: LogFields;
+}
+
+/** Real hosts on real ports, in this process, that share a real directory. */
+export interface Cluster {
+  readonly hosts: readonly RunningHost[];
+  /** What every host has logged, in order. */
+  readonly entries: LogEntry[];
+  readonly directoryUrl: string;
+  /** The host of a region; throws when there is none. */
+  host(region: string): RunningHost;
+  url(region: string, path: string): string;
+  socketUrl(region: string, path: string): string;
+  /** Starts one more host, or one again. */
+  add(
+    region: string,
+    changes?: Partial<ServerConfig>,
+    classes?: readonly AnyObjectClass[],
+  ): Promise<RunningHost>;
+  stop(): Promise<void>;
+}
+
+const clusterSecret = "a-secret-that-only-tests-use";
+
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const { regions = ["iad", "ams", "nrt"], directory = "file" } = options;
+  const folder = await mkdtemp(join(tmpdir(), "stateful-cluster-"));
+  const server = directory === "sqld" ? await Sqld.start() : undefined;
+  const url =
+    typeof directory === "object"
+      ? directory.url
+      : (server?.httpUrl ?? `file:${join(folder, "directory.db")}`);
+  const base: ServerConfig = {
+    ...configFromEnvironment({
+      PORT: "0",
+      LIBSQL_URL: url,
+      CLUSTER_SECRET: clusterSecret,
+      STATEFUL_LEASE_TTL_MS: "3000",
+    }),
+    isDev: true,
+    ...options.config,
+  };
+  const hosts: RunningHost[] = [];
+  const entries: LogEntry[] = [];
+  const add: Cluster["add"] = async (
+    region,
+    changes = {},
+    classes = options.classesOf?.(region) ?? options.classes,
+  ) => {
+    const hostId = changes.hostId ?? `${region}-${hosts.length}`;
+    const host = await startHost(
+      { ...base, region, hostId, ...changes },
+      { classes, log: recorder(hostId, entries) },
+    );
+    hosts.push(host);
+    return host;
+  };
+  const stop = async () => {
+    await Promise.all(hosts.map((host) => host.stop()));
+    await server?.stop();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await Promise.all(regions.map((region) => add(region)));
+    await until("all hosts know each other", () =>
+      hosts.every(({ parts }) => parts.leases.hosts.length === hosts.length),
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const host = (region: string) => {
+    const found = hosts.findLast((candidate) => candidate.region === region);
+    if (found === undefined) throw new Error(`The cluster has no host in ${region}.`);
+    return found;
+  };
+  return {
+    hosts,
+    entries,
+    directoryUrl: url,
+    host,
+    url: (region, path) => `http://localhost:${host(region).port}${path}`,
+    socketUrl: (region, path) => `ws://localhost:${host(region).port}${path}`,
+    add,
+    stop,
+  };
+}
+
+function recorder(hostId: string, entries: LogEntry[]): Log {
+  const record = (event: string, fields: LogFields = {}) => void entries.push({ hostId, event, fields });
+  return { info: record, warn: record, error: record };
+}

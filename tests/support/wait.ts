@@ -1,0 +1,39 @@
+const pollIntervalMs = 5;
+
+/** What `condition` gives while there is nothing yet. */
+type NotYet = undefined | false;
+
+/**
+ * Waits for a thing instead of a time: asks `condition` again and again until it gives something, and resolves with that.
+ * Rejects once `limitMs` has passed, also when the condition itself hangs; and at once with whatever it throws, because a
+ * test that is broken should say so and not time out.
+ */
+export function until<T>(
+  what: string,
+  condition: () => T | NotYet | Promise<T | NotYet>,
+  limitMs = 5_000,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let isOver = false;
+    const settle = (finish: () => void) => {
+      isOver = true;
+      clearTimeout(limit);
+      finish();
+    };
+    const limit = setTimeout(
+      () => settle(() => reject(new Error(`did not happen within ${limitMs} ms: ${what}`))),
+      limitMs,
+    );
+    const ask = async () => {
+      try {
+        const answer = await condition();
+        if (isOver) return;
+        if (answer === undefined || answer === false) setTimeout(ask, pollIntervalMs);
+        else settle(() => resolve(answer));
+      } catch (error) {
+        settle(() => reject(error));
+      }
+    };
+    void ask();
+  });
+}
