@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { cwd } from "node:process";
+import { Worker } from "node:worker_threads";
 import type { Log, LogFields } from "../../infra/lib/log.ts";
 import { estimatedRoundTripMs } from "../../infra/placement/distance.ts";
 import { configFromEnvironment, type RunningHost, type ServerConfig, startHost } from "../server/index.ts";
@@ -46,6 +47,8 @@ process.on("uncaughtException", crash);
 process.on("unhandledRejection", crash);
 // Only the cluster of the same checkout writes to this channel.
 process.on("message", (order) => void obey(order as HostOrder));
+
+new Worker(new URL("last-resort.ts", import.meta.url), { workerData: process.ppid }).unref();
 
 if (process.connected) await start();
 else await stop();

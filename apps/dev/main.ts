@@ -61,7 +61,7 @@ async function runCluster(
   const watch = await ObjectsWatch.begin({
     folder: objectsFolder,
     changed: (change) => cluster.follow(change),
-    unreadable: () => say(folderUnreadable(options.objectsFolder)),
+    unreadable: (error) => say(folderUnreadable(options.objectsFolder, error)),
   });
   write(`Starting ${regions.join(", ")} …\n`);
   const cluster = new DevCluster({
@@ -136,9 +136,10 @@ function existingFolder(folder: string): string {
   }
 }
 
-function folderUnreadable(folder: string): EventText {
-  const subject = `${folder} cannot be read; the classes from before go on`;
-  return { region: "all", level: "warn", title: "folder gone", subject };
+function folderUnreadable(folder: string, error: unknown): EventText {
+  const why = error instanceof Error ? error.message : String(error);
+  const subject = `${folder} cannot be followed just now: ${why} The classes from before go on.`;
+  return { region: "all", level: "warn", title: "folder unreadable", subject };
 }
 
 function readyLine(regions: readonly string[], region: string, url: string, afterMs: number): string {

@@ -19,12 +19,16 @@ export interface ObjectsWatchSetup {
   readonly changed: (change: FolderChange) => Promise<void> | void;
   /** The folder cannot be read. Said once, until it can be read again. */
   readonly unreadable: (error: unknown) => void;
+  /**
+   * How long a file must have been empty or gone to count: many editors empty, delete or rename a file before they write
+   * it. Longer is slower to notice a deleted class; shorter takes more half-saved files for deleted ones.
+   */
+  readonly quietWhenGoneMs?: number;
 }
 
 /** A difference counts once it has stood this long: an editor may still be writing. */
 const quietMs = 80;
-/** The same for a file that is empty or gone: many editors empty, delete or rename a file before they write it. */
-const quietWhenGoneMs = 400;
+const quietWhenGoneMsDefault = 400;
 /** Notifications are a hint to look at once. Where they get lost (network drives, containers), this finds the change. */
 const lookEveryMs = 1_000;
 const filesMax = 2_000;
@@ -107,6 +111,7 @@ export class ObjectsWatch {
       this.#pending.set(name, { hash, sinceMs: performance.now() });
       return false;
     }
+    const { quietWhenGoneMs = quietWhenGoneMsDefault } = this.#setup;
     return performance.now() - pending.sinceMs >= (size === 0 ? quietWhenGoneMs : quietMs);
   }
 

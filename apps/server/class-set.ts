@@ -1,5 +1,5 @@
 import type { ActivationTable } from "../../infra/host/activation-table.ts";
-import { type LoadedClass, loadClass, loadClasses } from "../../infra/host/class-folder.ts";
+import { ClassFileError, type LoadedClass, loadClass, loadClasses } from "../../infra/host/class-folder.ts";
 import { type ClassRuntime, classRuntime, type HostIdentity } from "../../infra/host/class-runtime.ts";
 import type { ResourcePool } from "../../infra/host/resource-pool.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
@@ -44,7 +44,9 @@ export class ClassSet {
   async reload(folder: string, file: string, table: ActivationTable): Promise<LoadedClass> {
     const loaded = await loadClass(folder, file, String(++this.#version));
     const twin = [...this.#nameOfFile].find(([other, name]) => name === loaded.name && other !== file);
-    if (twin) throw new Error(`${file} and ${twin[0]} both define the class "${loaded.name}".`);
+    if (twin) {
+      throw new ClassFileError(`${file} and ${twin[0]} both define the class "${loaded.name}". Rename one.`);
+    }
     const before = this.#nameOfFile.get(file);
     if (before !== undefined && before !== loaded.name) await this.#remove(before, table);
     this.#add(loaded);
@@ -68,6 +70,6 @@ export class ClassSet {
 
   async #remove(name: string, table: ActivationTable): Promise<void> {
     this.runtimes.delete(name);
-    await table.reload(name);
+    await table.removeClass(name);
   }
 }

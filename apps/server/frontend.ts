@@ -64,6 +64,8 @@ export class Frontend implements DispatcherFrontend {
       port,
       idleTimeout: 0, // Event streams and slow uploads are legitimate; what may wait is bounded where it waits.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER, // Each class has its own limit, checked before its handler runs.
+      development: false, // Bun's own error page shows the source of what threw.
+      error: (thrown) => problem(asStatefulError(thrown)),
       routes: this.#directRoutes(),
       fetch: (request) => this.#fetch(request),
       websocket: {
@@ -142,7 +144,7 @@ export class Frontend implements DispatcherFrontend {
     try {
       const target = pathAndQuery(request.url);
       if (!target.startsWith(systemPrefix)) return "not system";
-      return target.startsWith(linkPath) ? this.#link(request, parts) : parts.system.handle(request, target);
+      return target === linkPath ? this.#link(request, parts) : parts.system.handle(request, target);
     } catch (thrown) {
       return problem(asStatefulError(thrown));
     }

@@ -14,24 +14,38 @@ const encoder = new TextEncoder();
 
 /**
  * Sends a stream as messages, never ahead of the channel's window: what a slow receiver has not taken stays in the sender,
- * unread. Never rejects; a stream that fails, and a channel that ends, both end the sending.
+ * unread.
  */
-export async function pumpBody(
-  stream: ReadableStream<Uint8Array>,
-  channel: Channel,
-  kinds: BodyKinds,
-): Promise<void> {
-  const reader = stream.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      await sendChunks(chunkBytes(value), channel, kinds.body);
+export class BodyPump {
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #channel: Channel;
+  readonly #kinds: BodyKinds;
+
+  constructor(stream: ReadableStream<Uint8Array>, channel: Channel, kinds: BodyKinds) {
+    this.#reader = stream.getReader();
+    this.#channel = channel;
+    this.#kinds = kinds;
+  }
+
+  /** Resolves when the whole stream is sent, or it failed, or `stop` was called. Never rejects. */
+  async run(): Promise<void> {
+    const { body, bodyEnd, bodyFailed } = this.#kinds;
+    try {
+      for (;;) {
+        const { done, value } = await this.#reader.read();
+        if (done) break;
+        await sendChunks(chunkBytes(value), this.#channel, body);
+      }
+      if (this.#channel.isOpen) sendOrClose(this.#channel, bodyEnd, "");
+    } catch (thrown) {
+      this.stop(thrown);
+      if (this.#channel.isOpen) this.#channel.send(bodyFailed, "");
     }
-    sendOrClose(channel, kinds.bodyEnd, "");
-  } catch (thrown) {
-    reader.cancel(thrown).catch(ignoreRepeatedFailure);
-    if (channel.isOpen) sendOrClose(channel, kinds.bodyFailed, "");
+  }
+
+  /** Cancels the stream. For when the channel has ended: a source that waits for something would not notice by itself. */
+  stop(reason: unknown): void {
+    this.#reader.cancel(reason).catch(ignoreRepeatedFailure);
   }
 }
 

@@ -141,7 +141,8 @@ export class Dispatcher {
     const slot = new UpgradeSlot(wanted.kind);
     const event = new OpenEvent(activation, target, slot, chain);
     const response = await activation.fetch(normalizedUpgrade(request), event);
-    if (!slot.accepted) return response;
+    // A hook behind the route may have answered in its place.
+    if (!slot.accepted || !response.ok) return response;
     const socket = this.#setup.sockets.add(activation.ref);
     try {
       const virtual = acceptSocket(activation, socket, slot, wanted.client);
@@ -154,8 +155,13 @@ export class Dispatcher {
   }
 
   #connect(socket: EdgeSocket, request: Request, headers: Headers | undefined, wanted: WantedUpgrade) {
-    if (wanted.kind === "event-stream") return this.#setup.sockets.eventStream(socket).response(headers);
-    if (wanted.frontend.upgrade(request, headers, socket)) return undefined;
+    try {
+      if (wanted.kind === "event-stream") return this.#setup.sockets.eventStream(socket).response(headers);
+      if (wanted.frontend.upgrade(request, headers, socket)) return undefined;
+    } catch (thrown) {
+      socket.disconnected(1006, "The upgrade failed.");
+      throw thrown;
+    }
     socket.disconnected(1006, "The client left.");
     return problem(new StatefulError("upgrade_required", "The connection cannot become a WebSocket."));
   }

@@ -1,6 +1,6 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import type { SocketCarrier } from "../host/virtual-socket.ts";
+import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 
 /**
@@ -13,7 +13,7 @@ export interface ClientConnection {
   subscribe(name: string): void;
   unsubscribe(name: string): void;
   isSubscribed(name: string): boolean;
-  /** To every other connection of this edge that subscribes to `name`. */
+  /** To every other WebSocket of this edge that subscribes to `name`. */
   publish(name: string, message: SocketData): void;
   ping(data: SocketData): void;
   pong(data: SocketData): void;
@@ -46,9 +46,8 @@ export class EdgeSocket implements SocketCarrier {
   #connection: ClientConnection | undefined;
   #owner: SocketOwner | undefined;
   #pending: ((connection: ClientConnection) => void)[] | undefined = [];
+  #hasOverflowed = false;
   #isOver = false;
-  /** Set when the socket was told to close for being slow: a client that does not even read that is cut off. */
-  closingSinceMs: number | undefined;
 
   constructor(socketId: number, ref: ObjectRef, edge: TopicEdge, forget: () => void) {
     this.socketId = socketId;
@@ -71,8 +70,11 @@ export class EdgeSocket implements SocketCarrier {
     this.#connection = connection;
     const pending = this.#pending ?? [];
     this.#pending = undefined;
-    for (const command of pending) command(connection);
-    if (!this.#isOver) this.#owner?.opened();
+    for (const command of pending) {
+      command(connection);
+      if (this.#isOver) return; // One of them was a close.
+    }
+    this.#owner?.opened();
   }
 
   received(message: SocketData): void {
@@ -126,14 +128,15 @@ export class EdgeSocket implements SocketCarrier {
   }
 
   terminate(): void {
-    this.#connection?.terminate();
+    if (this.#connection) this.#connection.terminate();
+    else this.#later((connection) => connection.terminate(), 0);
   }
 
   bufferedBytes(): number {
     return this.#connection?.getBufferedAmount() ?? 0;
   }
 
-  /** Publishes to the others; false where this socket is not among the subscribers, so that there is nobody to leave out. */
+  /** Publishes to the other WebSockets; false where this socket is not among the subscribers, so that there is nobody to leave out. */
   publishToOthers(name: string, message: SocketData): boolean {
     if (!this.#connection?.isSubscribed(name)) return false;
     this.#connection.publish(name, message);
@@ -142,8 +145,13 @@ export class EdgeSocket implements SocketCarrier {
 
   #later(command: (connection: ClientConnection) => void, bytes: number): number {
     if (this.#pending === undefined || this.#isOver) return 0;
-    if (this.#pending.length >= pendingCommandsMax) return -1;
-    this.#pending.push(command);
-    return bytes;
+    if (this.#hasOverflowed) return -1;
+    if (this.#pending.length < pendingCommandsMax) {
+      this.#pending.push(command);
+      return bytes;
+    }
+    this.#hasOverflowed = true;
+    this.#pending = [(connection) => connection.close(slowReaderCloseCode, "The reader is too slow.")];
+    return -1;
   }
 }

@@ -17,8 +17,6 @@ export interface EdgeSocketsSetup {
 }
 
 const slowReaderSweepMs = 250;
-/** How long a slow client has to read that it was closed for being slow. */
-const slowReaderGraceMs = 5000;
 
 /** Every client connection of this host, and the native fan-out of topics to them. */
 export class EdgeSockets implements TopicEdge {
@@ -57,9 +55,8 @@ export class EdgeSockets implements TopicEdge {
   publish(objectKey: string, topic: string, message: SocketData, exceptSocketId: number): boolean {
     const name = nativeTopic(objectKey, topic);
     const except = exceptSocketId === 0 ? undefined : this.#byNumber.get(exceptSocketId);
-    if (except?.publishToOthers(name, message)) return true;
-    this.#setup.publishNatively(name, message);
-    for (const stream of this.#streams.get(name) ?? []) stream.send(message);
+    if (!except?.publishToOthers(name, message)) this.#setup.publishNatively(name, message);
+    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.send(message);
     return true;
   }
 
@@ -87,10 +84,7 @@ export class EdgeSockets implements TopicEdge {
       streams?.delete(stream);
       if (streams?.size === 0) this.#streams.delete(name);
     },
-    publish: (name, message, except) => {
-      this.#setup.publishNatively(name, message);
-      for (const stream of this.#streams.get(name) ?? []) if (stream !== except) stream.send(message);
-    },
+    publishNatively: (name, message) => this.#setup.publishNatively(name, message),
   };
 
   #sweepLater(): CancelTimer {
@@ -103,12 +97,9 @@ export class EdgeSockets implements TopicEdge {
   /** Native fan-out cannot say which of its readers are behind, so that is looked at here. */
   #sweep(nowMs: number): void {
     for (const socket of [...this.#byNumber.values()]) {
-      if (socket.closingSinceMs !== undefined) {
-        if (nowMs - socket.closingSinceMs > slowReaderGraceMs) socket.terminate();
-      } else if (socket.bufferedBytes() > this.#setup.backpressureLimitBytes) {
-        socket.closingSinceMs = nowMs;
+      // Bun gives a client some seconds to read that, and then cuts it off.
+      if (socket.bufferedBytes() > this.#setup.backpressureLimitBytes)
         socket.close(slowReaderCloseCode, "The reader is too slow.");
-      }
     }
     if (nowMs < this.#pingDueMs) return;
     this.#pingDueMs = nowMs + eventStreamPingMs;

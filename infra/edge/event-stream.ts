@@ -1,31 +1,35 @@
+import { StatefulError } from "../lib/errors.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ClientConnection, EdgeSocket } from "./edge-socket.ts";
 
 /** Native topics know WebSockets only; these are their equals for event streams. */
 export interface EventStreamTopics {
   add(name: string, stream: EventStream): void;
   remove(name: string, stream: EventStream): void;
-  publish(name: string, message: SocketData, except: EventStream): void;
+  /** To the WebSockets that subscribe to the same name. */
+  publishNatively(name: string, message: SocketData): void;
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** A comment line (HTML standard, section 9.2.6) often enough that no proxy takes the stream for dead. */
 export const eventStreamPingMs = 15_000;
 
 /**
  * A client that listens with server-sent events (HTML standard, section 9.2). Each message is one event; bytes are sent as
- * the text they decode to. What a slow client has not read yet is bounded like a socket's.
+ * the text they decode to. What a slow client has not read yet is bounded like a socket's: past the limit the stream is
+ * broken off, so that no client takes one with a gap for a whole one.
  */
 export class EventStream implements ClientConnection {
-  readonly #socket: EdgeSocket;
+  readonly socket: EdgeSocket;
   readonly #topics: EventStreamTopics;
   readonly #bufferedBytesMax: number;
   readonly #names = new Set<string>();
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
 
   constructor(socket: EdgeSocket, topics: EventStreamTopics, bufferedBytesMax: number) {
-    this.#socket = socket;
+    this.socket = socket;
     this.#topics = topics;
     this.#bufferedBytesMax = bufferedBytesMax;
   }
@@ -37,7 +41,7 @@ export class EventStream implements ClientConnection {
         start: (controller) => {
           this.#controller = controller;
           this.#write(": connected\n\n");
-          this.#socket.connected(this);
+          this.socket.connected(this);
         },
         cancel: () => this.#over(1001, "The client left."),
       },
@@ -51,9 +55,8 @@ export class EventStream implements ClientConnection {
 
   send(message: SocketData): number {
     const text = typeof message === "string" ? message : decoder.decode(message);
-    return this.#write(
-      `${text.replace(/^|\r\n|\r|\n/g, (newline) => (newline === "" ? "data: " : "\ndata: "))}\n\n`,
-    );
+    const lines = text.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+    return this.#write(`${lines.join("")}\n`);
   }
 
   subscribe(name: string): void {
@@ -68,7 +71,7 @@ export class EventStream implements ClientConnection {
     return this.#names.has(name);
   }
   publish(name: string, message: SocketData): void {
-    this.#topics.publish(name, message, this);
+    this.#topics.publishNatively(name, message);
   }
   ping(): void {
     this.#write(": ping\n\n");
@@ -77,17 +80,17 @@ export class EventStream implements ClientConnection {
     // The protocol has no pong.
   }
 
-  /** Says why, as an event named `close`, and ends the stream. */
+  /** Says why, as an event named `close`, and ends the stream after what was sent. */
   close(code: number, reason: string): void {
-    this.#write(`event: close\ndata: ${JSON.stringify({ code, reason })}\n\n`);
-    this.terminate(code, reason);
+    const controller = this.#controller;
+    if (controller === undefined) return;
+    controller.enqueue(encoder.encode(`event: close\ndata: ${JSON.stringify({ code, reason })}\n\n`));
+    controller.close();
+    this.#over(code, reason);
   }
+  /** Breaks the stream off: what the client has not read is thrown away. */
   terminate(code = 1006, reason = ""): void {
-    try {
-      this.#controller?.close();
-    } catch {
-      // Closed by the client in the same turn.
-    }
+    this.#controller?.error(new StatefulError("backpressure", "The event stream was broken off."));
     this.#over(code, reason);
   }
   getBufferedAmount(): number {
@@ -96,7 +99,10 @@ export class EventStream implements ClientConnection {
 
   #write(text: string): number {
     if (this.#controller === undefined) return 0;
-    if (this.getBufferedAmount() > this.#bufferedBytesMax) return 0;
+    if (this.getBufferedAmount() > this.#bufferedBytesMax) {
+      this.terminate(slowReaderCloseCode, "The reader is too slow.");
+      return 0;
+    }
     const bytes = encoder.encode(text);
     this.#controller.enqueue(bytes);
     return bytes.length;
@@ -106,6 +112,6 @@ export class EventStream implements ClientConnection {
     this.#controller = undefined;
     for (const name of this.#names) this.#topics.remove(name, this);
     this.#names.clear();
-    this.#socket.disconnected(code, reason);
+    this.socket.disconnected(code, reason);
   }
 }

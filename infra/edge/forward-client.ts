@@ -1,6 +1,6 @@
 import { StatefulError } from "../lib/errors.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
-import { pumpBody, ReceivedBody } from "./body-stream.ts";
+import { BodyPump, ReceivedBody } from "./body-stream.ts";
 import type { EdgeSocket } from "./edge-socket.ts";
 import {
   bytesOf,
@@ -60,6 +60,7 @@ class ForwardedEvent implements ChannelHandlers {
   #channel: Channel | undefined;
   #phase: ForwardPhase = { name: "offered" };
   #epoch = 0;
+  #requestBody: BodyPump | undefined;
 
   constructor(offer: Offer, resolve: (outcome: ForwardOutcome) => void, reject: (error: unknown) => void) {
     this.#offer = offer;
@@ -115,10 +116,13 @@ class ForwardedEvent implements ChannelHandlers {
   }
 
   #accepted(channel: Channel, epoch: number): void {
+    if (this.#phase.name !== "offered") throw new StatefulError("bad_request", "The owner accepted twice.");
     const { head, request } = this.#offer;
     this.#phase = { name: "accepted" };
     this.#epoch = epoch;
-    if (head.body === "stream" && request.body !== null) void pumpBody(request.body, channel, fromEdge);
+    if (head.body !== "stream" || request.body === null) return;
+    this.#requestBody = new BodyPump(request.body, channel, fromEdge);
+    void this.#requestBody.run();
   }
 
   #respondStreaming(channel: Channel, head: ResponseHead): void {
@@ -167,9 +171,11 @@ class ForwardedEvent implements ChannelHandlers {
 
   readonly #clientLeft = (): void => {
     const channel = this.#channel;
-    if (this.#phase.name === "over") return;
+    const phase = this.#phase;
+    if (phase.name === "over") return;
     this.#over();
     const error = new StatefulError("outcome_unknown", "The client left.");
+    if (phase.name === "responding") phase.received.fail(error);
     this.#reject(error);
     channel?.close(error);
   };
@@ -181,6 +187,8 @@ class ForwardedEvent implements ChannelHandlers {
 
   #over(): void {
     this.#phase = { name: "over" };
+    // The owner wants no more of a request that it has answered.
+    this.#requestBody?.stop(undefined);
     this.#offer.request.signal.removeEventListener("abort", this.#clientLeft);
   }
 }

@@ -1,5 +1,5 @@
-import { pack, unpack } from "msgpackr";
 import { isErrorCode, StatefulError } from "../lib/errors.ts";
+import { packValue as pack, unpackChecked } from "../link/msgpack.ts";
 
 /**
  * What two hosts say to each other about one forwarded request, on one channel of their link.
@@ -152,7 +152,7 @@ export function encodeResponseHead(head: ResponseHead): Uint8Array {
 }
 
 export function decodeResponseHead(bytes: Uint8Array): ResponseHead {
-  const value: unknown = unpack(bytes);
+  const value = unpack(bytes, "response head");
   if (!Array.isArray(value) || !isStatus(value[0])) throw malformed("response head");
   return { status: value[0], headers: headerList(value[1]) };
 }
@@ -188,7 +188,7 @@ export function encodeRefusal({ error, owner }: Refusal): Uint8Array {
 }
 
 export function decodeRefusal(bytes: Uint8Array): Refusal {
-  const value: unknown = unpack(bytes);
+  const value = unpack(bytes, "refusal");
   if (!Array.isArray(value) || !isErrorCode(value[0]) || typeof value[1] !== "string")
     throw malformed("refusal");
   const [code, message, retryAfterMs, details, owner] = value as unknown[];
@@ -210,7 +210,7 @@ export function encodeNumbers(...numbers: number[]): Uint8Array {
 }
 
 export function decodeClose(bytes: Uint8Array): { readonly code: number; readonly reason: string } {
-  const value: unknown = unpack(bytes);
+  const value = unpack(bytes, "close");
   if (!Array.isArray(value) || typeof value[0] !== "number" || typeof value[1] !== "string")
     throw malformed("close");
   return { code: value[0], reason: value[1] };
@@ -221,7 +221,7 @@ export function encodeClose(code: number, reason: string): Uint8Array {
 }
 
 export function decodeNumber(payload: Uint8Array | string): number {
-  const value: unknown = typeof payload === "string" ? undefined : unpack(payload);
+  const value = unpack(bytesOf(payload), "number");
   if (!Array.isArray(value) || typeof value[0] !== "number") throw malformed("number");
   return value[0];
 }
@@ -235,8 +235,17 @@ function headerList(value: unknown): [string, string][] {
   });
 }
 
-function isStatus(value: unknown): value is number {
+/** What a response may have: Fetch knows others for itself only. */
+export function isStatus(value: unknown): value is number {
   return typeof value === "number" && Number.isInteger(value) && value >= 200 && value <= 599;
+}
+
+function unpack(bytes: Uint8Array, what: string): unknown {
+  try {
+    return unpackChecked(bytes);
+  } catch {
+    throw malformed(what);
+  }
 }
 
 function malformed(what: string): StatefulError {

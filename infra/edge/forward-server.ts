@@ -1,13 +1,13 @@
 import type { Activation } from "../host/activation.ts";
 import type { ActivationTable, Elsewhere } from "../host/activation-table.ts";
 import { OpenEvent } from "../host/open-event.ts";
-import { asStatefulError, StatefulError } from "../lib/errors.ts";
+import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
 import { objectRef } from "../lib/object-ref.ts";
 import type { Channel, ChannelHandlers } from "../link/link.ts";
 import { isStreamed } from "../object/streamed-response.ts";
 import { UpgradeSlot } from "../object/event.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
-import { pumpBody, ReceivedBody } from "./body-stream.ts";
+import { BodyPump, ReceivedBody } from "./body-stream.ts";
 import {
   bytesOf,
   decodeForwardHead,
@@ -18,6 +18,8 @@ import {
   type ForwardHead,
   fromEdge,
   fromOwner,
+  isStatus,
+  type ResponseHead,
 } from "./forward-protocol.ts";
 import { limitBody } from "./body-limit.ts";
 import { forwardedHeaders } from "./http-fields.ts";
@@ -26,6 +28,7 @@ import { RemoteSocketCarrier, ServedSocket } from "./served-socket.ts";
 
 /** Bodies up to this size leave with the head in one message. */
 const wholeResponseBytesMax = 128 * 1024;
+const textType = "text/plain;charset=utf-8";
 
 /**
  * The owner's end of a forwarded event. It either refuses, before anything ran, or accepts, and then the event is served
@@ -38,7 +41,10 @@ export class ServedEvent implements ChannelHandlers {
   readonly #edge: TopicEdge;
   readonly #aborted = new AbortController();
   #body: ReceivedBody | undefined;
+  #responseBody: BodyPump | undefined;
   #socket: ServedSocket | undefined;
+  /** Whether the handler's answer is complete: who leaves after that ends nothing. */
+  #isAnswered = false;
 
   /** @throws StatefulError `bad_request` for a malformed head, which refuses the channel. */
   constructor(channel: Channel, head: unknown, table: ActivationTable, edge: TopicEdge) {
@@ -60,7 +66,8 @@ export class ServedEvent implements ChannelHandlers {
   }
 
   closed(_: Channel, error: StatefulError | undefined): void {
-    this.#aborted.abort(error);
+    if (!this.#isAnswered) this.#aborted.abort(error);
+    this.#responseBody?.stop(error);
     this.#body?.fail(error ?? new StatefulError("bad_request", "The client left."));
     this.#socket?.lost();
   }
@@ -72,11 +79,7 @@ export class ServedEvent implements ChannelHandlers {
     if ("owned" in admitted) return this.#refuse(notHere(this.#head), admitted);
     const { phase } = admitted;
     this.#channel.send(fromOwner.accept, encodeNumbers("epoch" in phase ? phase.epoch : 0));
-    try {
-      await this.#run(admitted);
-    } catch (thrown) {
-      this.#channel.close(asStatefulError(thrown));
-    }
+    await this.#respond(await this.#run(admitted).catch((thrown) => failure(admitted, thrown)));
   }
 
   async #admit(): Promise<Activation | Elsewhere | StatefulError> {
@@ -91,14 +94,17 @@ export class ServedEvent implements ChannelHandlers {
     }
   }
 
-  async #run(activation: Activation): Promise<void> {
+  /** The answer; undefined where the event became a socket, or the client has left. */
+  async #run(activation: Activation): Promise<Response | undefined> {
     const { upgrade, target, chain } = this.#head;
     const slot = upgrade === undefined ? undefined : new UpgradeSlot(upgrade);
     const request = limitBody(this.#request(), activation.runtime.definition.limits.bodyBytesMax);
-    if (request instanceof Response) return this.#respond(request);
+    if (request instanceof Response) return request;
     const response = await activation.fetch(request, new OpenEvent(activation, target, slot, chain));
-    if (slot?.accepted && response.ok) return this.#upgrade(activation, slot);
-    return this.#respond(response);
+    if (!slot?.accepted || !response.ok) return response;
+    // A socket that nobody holds would stay with the object for ever.
+    if (this.#channel.isOpen) this.#upgrade(activation, slot);
+    return undefined;
   }
 
   #request(): Request {
@@ -112,20 +118,32 @@ export class ServedEvent implements ChannelHandlers {
     return new Request(url, { ...init, body: this.#body.stream, duplex: "half" } as RequestInit); // duplex: Fetch standard
   }
 
-  async #respond(response: Response): Promise<void> {
-    const head = { status: response.status, headers: forwardedHeaders(response.headers) };
-    if (!isStreamed(response) || response.body === null) {
-      const body = new Uint8Array(await response.arrayBuffer());
-      if (body.length <= wholeResponseBytesMax) return this.#send(fromOwner.whole, encodeWhole(head, body));
-      this.#send(fromOwner.response, encodeResponseHead(head));
-      return pumpBody(new Response(body).body ?? emptyStream(), this.#channel, fromOwner);
-    }
+  async #respond(response: Response | undefined): Promise<void> {
+    if (response === undefined) return;
+    const status = isStatus(response.status) ? response.status : 500;
+    const head = { status, headers: forwardedHeaders(response.headers) };
+    if (isStreamed(response) && response.body !== null) return this.#stream(head, response.body);
+    const body = new Uint8Array(await response.arrayBuffer());
+    // What is not a stream was text or JSON. Bun names the type of a text when it sends it, and never in its headers.
+    if (body.length > 0 && !response.headers.has("content-type"))
+      head.headers.push(["content-type", textType]);
+    if (body.length > wholeResponseBytesMax) return this.#stream(head, new Blob([body]).stream());
+    this.#isAnswered = true;
+    this.#send(fromOwner.whole, encodeWhole(head, body));
+  }
+
+  async #stream(head: ResponseHead, body: ReadableStream<Uint8Array>): Promise<void> {
+    this.#responseBody = new BodyPump(body, this.#channel, fromOwner);
     this.#send(fromOwner.response, encodeResponseHead(head));
-    return pumpBody(response.body, this.#channel, fromOwner);
+    if (!this.#channel.isOpen) this.#responseBody.stop("The client left.");
+    await this.#responseBody.run();
+    this.#isAnswered = true;
   }
 
   #upgrade(activation: Activation, slot: UpgradeSlot): void {
-    const carrier = new RemoteSocketCarrier(this.#channel, this.#edge, this.#head.socketNumber);
+    const carrier = new RemoteSocketCarrier(this.#channel, this.#edge, this.#head.socketNumber, () =>
+      this.#socket?.congested(),
+    );
     const socket = acceptSocket(activation, carrier, slot, this.#head);
     if (socket === undefined) throw new StatefulError("internal", "The upgrade was taken back.");
     this.#socket = new ServedSocket(
@@ -133,6 +151,7 @@ export class ServedEvent implements ChannelHandlers {
       socket,
       activation.runtime.definition.limits.messageBytesMax,
     );
+    this.#isAnswered = true;
     const headers = slot.accepted?.headers;
     this.#send(fromOwner.upgraded, encodeResponseHead({ status: 200, headers: headers ? [...headers] : [] }));
   }
@@ -157,11 +176,15 @@ function notHere(head: ForwardHead): StatefulError {
   });
 }
 
+/** What went wrong between the edge's request and the class, which answers its own failures. */
+function failure(activation: Activation, thrown: unknown): Response {
+  if (thrown instanceof StatefulError) return problem(thrown);
+  const errorId = activation.reportFailure(thrown, undefined);
+  const message = `The request could not be served. The log has it under ${errorId}.`;
+  return problem(new StatefulError("internal", message, { details: { errorId } }));
+}
+
 /** The handler reads no further. The window keeps what follows at the edge, and the response ends the channel. */
 function ignoreRest(): void {
   // Nothing to do.
-}
-
-function emptyStream(): ReadableStream<Uint8Array> {
-  return new ReadableStream({ start: (controller) => controller.close() });
 }

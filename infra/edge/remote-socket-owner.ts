@@ -36,10 +36,11 @@ export class RemoteSocketOwner implements SocketOwner {
   }
 
   message(message: SocketData): void {
+    // What the last message may be is the class's to limit, so what counts is what was under way before it.
+    const isOver =
+      this.#inflightBytes > socketInflightBytesMax || this.#inflight.length >= socketInflightCountMax;
     this.#inflight.push(message.length);
     this.#inflightBytes += message.length;
-    const isOver =
-      this.#inflightBytes > socketInflightBytesMax || this.#inflight.length > socketInflightCountMax;
     if (isOver) this.#socket.close(1013, "Messages arrive faster than the object handles them.");
     else this.#send(fromEdge.message, message);
   }
@@ -82,7 +83,9 @@ export class RemoteSocketOwner implements SocketOwner {
 
   /** The channel ended: the owner is gone, or no longer owns the object. */
   lost(error: StatefulError | undefined): void {
-    this.#socket.close(1012, error?.message.slice(0, 100) ?? "The object has gone; connect again.");
+    const isSlow = error?.code === "backpressure";
+    const reason = isSlow ? "The reader is too slow." : "The object's host is gone; connect again.";
+    this.#socket.close(error?.closeCode ?? 1012, reason);
   }
 
   #handled(count: number): void {

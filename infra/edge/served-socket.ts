@@ -1,4 +1,5 @@
-import type { SocketCarrier, VirtualSocket } from "../host/virtual-socket.ts";
+import { type SocketCarrier, slowReaderCloseCode, type VirtualSocket } from "../host/virtual-socket.ts";
+import { StatefulError } from "../lib/errors.ts";
 import type { Channel, Link } from "../link/link.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import { encodePublish } from "../topics/publish-frame.ts";
@@ -29,26 +30,32 @@ export class LinkEdge implements TopicEdge {
   }
 }
 
-/** What a handler here does to a socket that another host holds. */
+/**
+ * What a handler here does to a socket that another host holds. A message that does not fit is the caller's to deal with;
+ * any other command that does not fit ends the channel, because the edge would go on with a socket that is not as the
+ * handler believes.
+ */
 export class RemoteSocketCarrier implements SocketCarrier {
   readonly edge: TopicEdge;
   readonly socketId: number;
   readonly #channel: Channel;
+  readonly #congested: () => void;
 
-  constructor(channel: Channel, edge: TopicEdge, socketId: number) {
+  constructor(channel: Channel, edge: TopicEdge, socketId: number, congested: () => void) {
     this.#channel = channel;
     this.edge = edge;
     this.socketId = socketId;
+    this.#congested = congested;
   }
 
   send(message: SocketData): number {
     return this.#send(fromOwner.send, message) ? message.length : -1;
   }
   subscribe(topic: string): void {
-    this.#send(fromOwner.subscribe, topic);
+    this.#command(fromOwner.subscribe, topic);
   }
   unsubscribe(topic: string): void {
-    this.#send(fromOwner.unsubscribe, topic);
+    this.#command(fromOwner.unsubscribe, topic);
   }
   ping(data: SocketData): void {
     this.#send(fromOwner.ping, data);
@@ -57,13 +64,19 @@ export class RemoteSocketCarrier implements SocketCarrier {
     this.#send(fromOwner.pong, data);
   }
   close(code: number, reason: string): void {
-    this.#send(fromOwner.close, encodeClose(code, reason));
+    this.#command(fromOwner.close, encodeClose(code, reason));
   }
   terminate(): void {
-    this.#send(fromOwner.terminate, "");
+    this.#command(fromOwner.terminate, "");
   }
   bufferedBytes(): number {
     return 0; // What waits for the client waits at its edge, which bounds it.
+  }
+
+  #command(kind: number, payload: SocketData): void {
+    if (!this.#channel.isOpen || this.#channel.send(kind, payload)) return;
+    this.#channel.close(new StatefulError("backpressure", "More waits for the client than may."));
+    this.#congested();
   }
 
   #send(kind: number, payload: SocketData): boolean {
@@ -103,6 +116,11 @@ export class ServedSocket {
   /** The channel ended without a close: the edge is gone, or cannot be reached any more (RFC 6455: 1006). */
   lost(): void {
     void this.#socket.closed(1006, "The edge was lost.");
+  }
+
+  /** The channel was ended here, because the client or the way to it is too slow. */
+  congested(): void {
+    void this.#socket.closed(slowReaderCloseCode, "The reader is too slow.");
   }
 
   #receive(message: SocketData): void {

@@ -21,7 +21,8 @@ export class SystemRoutes {
 
   async handle(request: Request, target: string): Promise<Response> {
     try {
-      if (request.method !== "GET") throw new StatefulError("not_found", "Only GET is answered here.");
+      if (request.method !== "GET" && request.method !== "HEAD")
+        throw new StatefulError("not_found", "Only GET and HEAD are answered here.");
       const path = target.split("?", 1)[0] ?? "";
       const [, , verb, className, segment, ...rest] = path.split("/");
       if (verb === "health" && className === undefined) return this.#health();

@@ -214,25 +214,31 @@ export class ActivationTable {
     await activation.stop(reason, quietLimitMs);
     if (activation.phase.name !== "over") return; // The session ended meanwhile: adoption decides.
     if (this.#byKey.get(ref.key) === activation) this.#byKey.delete(ref.key);
-    this.#setup.leases.release({ object: ref, epoch: phase.epoch });
+    // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
+    if (reason === "reload") this.#carriedState.set(ref.key, activation.lastState);
+    else this.#setup.leases.release({ object: ref, epoch: phase.epoch });
     this.#setup.log.info("object.stopped", { object: ref.key, reason });
   }
 
   /** The class's file changed: every object of it starts anew at its next event, with its state carried over. */
   async reload(className: string): Promise<void> {
-    const concerned = [...this.#byKey.values()].filter(({ ref }) => ref.className === className);
-    await Promise.all(
-      concerned.map(async (activation) => {
-        await this.stop(activation, "reload", reloadQuietLimitMs);
-        if (activation.phase.name === "over")
-          this.#carriedState.set(activation.ref.key, activation.lastState);
-      }),
-    );
+    await this.#stopClass(className, "reload");
   }
 
-  /** Stops everything, in parallel, and takes nothing any more. */
+  /** The class is no longer run here: its objects stop, and other hosts may have them. */
+  async removeClass(className: string): Promise<void> {
+    await this.#stopClass(className, "drain");
+  }
+
+  async #stopClass(className: string, reason: StopReason): Promise<void> {
+    const concerned = [...this.#byKey.values()].filter(({ ref }) => ref.className === className);
+    await Promise.all(concerned.map((activation) => this.stop(activation, reason, reloadQuietLimitMs)));
+  }
+
+  /** Stops everything, in parallel; the host takes nothing any more. What is still starting is stopped once it has. */
   async close(reason: StopReason, quietLimitMs: number): Promise<void> {
     this.#cancelSweep();
+    await Promise.allSettled(this.#starting.values());
     await Promise.allSettled(
       [...this.#byKey.values()].map((activation) => this.stop(activation, reason, quietLimitMs)),
     );

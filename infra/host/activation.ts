@@ -190,18 +190,21 @@ export class Activation implements ObjectScope {
   /** The release check of a response (L3): a copy that lost its lease answers nobody. */
   #release(response: Response, event: HttpEvent): Response {
     this.#gate?.leave(event);
-    if (isStreamed(response)) {
-      return heldStream(
-        response,
-        () => this.checkRelease(),
-        () => this.#eventEnded(),
-      );
-    }
-    this.#eventEnded();
+    const held = isStreamed(response) ? this.#hold(response) : response;
+    if (held === response) this.#eventEnded();
     const invalid = whyNotReleasing(this.#phase, this.ref);
-    if (invalid === undefined) return response;
+    if (invalid === undefined) return held;
     event.upgrade?.refuse();
+    if (held !== response) void held.body?.cancel(invalid); // which also ends the event
     return problem(outcomeUnknown(invalid));
+  }
+
+  #hold(response: Response): Response {
+    return heldStream(
+      response,
+      () => this.checkRelease(),
+      () => this.#eventEnded(),
+    );
   }
 
   #eventEnded(): void {

@@ -32,7 +32,7 @@ export function heldStream(response: Response, checkRelease: () => void, ended: 
     },
     cancel(reason) {
       finish();
-      return source.cancel(reason);
+      return source.cancel(reason).catch(ignore);
     },
   };
   // Nothing is read ahead: a chunk that waited here would have been checked too early.
@@ -48,5 +48,5 @@ function asBytes(chunk: Uint8Array | string): Uint8Array {
 const utf8 = new TextEncoder();
 
 function ignore(): void {
-  // The source has failed already; that its cancellation fails too says nothing new.
+  // Nobody reads the source any more; that it cannot even be cancelled says nothing new.
 }

@@ -35,6 +35,7 @@ export class VirtualSocket implements RawSocket {
   readonly carrier: SocketCarrier;
   binaryType: RawSocket["binaryType"] = "uint8array";
   #readyState: RawSocket["readyState"] = 0;
+  #wasOpened = false;
   #subscriptions: Set<string> | undefined;
   readonly #activation: Activation;
   readonly #behaviour: SocketBehaviour;
@@ -63,6 +64,7 @@ export class VirtualSocket implements RawSocket {
   opened(): void | Promise<void> {
     if (this.#readyState !== 0) return;
     this.#readyState = 1;
+    this.#wasOpened = true;
     return this.#activation.runSocketEvent(this, () => this.#behaviour.open(this));
   }
 
@@ -77,12 +79,11 @@ export class VirtualSocket implements RawSocket {
   /** The connection is gone: closed by the client, lost with its edge, or closed by us and confirmed. Runs once. */
   closed(code: number, reason: string): void | Promise<void> {
     if (this.#readyState === 3) return;
-    const wasOpen = this.#readyState !== 0;
     this.#readyState = 3;
     for (const topic of this.#subscriptions ?? []) this.#activation.hub.unsubscribe(topic, this.edge);
     this.#subscriptions = undefined;
     this.#activation.forgetSocket(this);
-    if (wasOpen)
+    if (this.#wasOpened)
       return this.#activation.runSocketEvent(this, () => this.#behaviour.close(this, code, reason));
   }
 

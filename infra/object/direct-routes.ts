@@ -40,7 +40,7 @@ const methods = new Set(["GET", "POST", "PUT", "PATCH", "DELETE"]);
 
 /** @param app a class that has been compiled */
 export function directRoutes(app: AnyObjectClass): readonly DirectRoute[] {
-  const internals = app as unknown as Internals; // see there
+  const internals = app as unknown as Internals; // private in Elysia's types
   const { router, event, extender } = internals;
   // These run around the router itself, which a direct route goes past.
   const wraps =

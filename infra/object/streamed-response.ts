@@ -28,9 +28,10 @@ export function noteStreams<Rest extends unknown[]>(map: ResponseMapper<Rest>): 
   return mapAndNote;
 }
 
-/** Text, numbers, JSON: all of it is there when the handler returns. Anything else may be a stream or hold one. */
+/** Text, numbers, JSON, errors: all of it is there when the handler returns. Anything else may be a stream or hold one. */
 function isWhole(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return typeof value !== "function";
+  if (value instanceof Error) return true;
   const isJson = value.constructor === Object || Array.isArray(value);
   return isJson && !("next" in value && typeof value.next === "function");
 }

@@ -11,7 +11,7 @@ export interface PublishFrame {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const prefixBytes = 9;
 
 /**
@@ -35,16 +35,28 @@ export function encodePublish({ objectKey, topic, message, exceptSocketId }: Pub
 
 /** @throws StatefulError `bad_request` for bytes that are no publish. */
 export function decodePublish(bytes: Uint8Array): PublishFrame {
+  if (bytes.length < prefixBytes) throw malformed();
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const keyEnd = bytes.length < prefixBytes ? Number.NaN : prefixBytes + view.getUint16(0);
-  const topicEnd = keyEnd + (bytes.length < prefixBytes ? 0 : view.getUint16(2));
-  if (!(topicEnd <= bytes.length))
-    throw new StatefulError("bad_request", "The other host sent a malformed publish.");
+  const keyEnd = prefixBytes + view.getUint16(0);
+  const topicEnd = keyEnd + view.getUint16(2);
+  if (topicEnd > bytes.length) throw malformed();
   const body = bytes.subarray(topicEnd);
   return {
-    objectKey: decoder.decode(bytes.subarray(prefixBytes, keyEnd)),
-    topic: decoder.decode(bytes.subarray(keyEnd, topicEnd)),
-    message: view.getUint8(8) === 1 ? decoder.decode(body) : body,
+    objectKey: textOf(bytes.subarray(prefixBytes, keyEnd)),
+    topic: textOf(bytes.subarray(keyEnd, topicEnd)),
+    message: view.getUint8(8) === 1 ? textOf(body) : body,
     exceptSocketId: view.getUint32(4),
   };
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    throw malformed();
+  }
+}
+
+function malformed(): StatefulError {
+  return new StatefulError("bad_request", "The other host sent a malformed publish.");
 }

@@ -13,8 +13,8 @@ export class TopicHub {
   }
 
   subscribe(topic: string, edge: TopicEdge): void {
-    let edges = this.#topics.get(topic);
-    if (edges === undefined) this.#topics.set(topic, (edges = new Map()));
+    const edges = this.#topics.get(topic) ?? new Map<TopicEdge, number>();
+    this.#topics.set(topic, edges);
     edges.set(edge, (edges.get(edge) ?? 0) + 1);
   }
 
@@ -37,7 +37,9 @@ export class TopicHub {
     let failed: TopicEdge[] | undefined;
     for (const edge of edges.keys()) {
       const excluded = except?.edge === edge ? except.socketId : 0;
-      if (!edge.publish(this.#objectKey, topic, message, excluded)) (failed ??= []).push(edge);
+      if (edge.publish(this.#objectKey, topic, message, excluded)) continue;
+      failed ??= [];
+      failed.push(edge);
     }
     return failed ?? none;
   }

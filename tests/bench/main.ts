@@ -2,10 +2,8 @@ import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { readArguments } from "./arguments.ts";
 import { isPinned } from "./cores.ts";
-import type { Figure, Measure } from "./figure.ts";
+import type { Figure } from "./figure.ts";
 import { measures } from "./measures/index.ts";
-import type { Pace } from "./pace.ts";
-import { Stage } from "./stage.ts";
 import { remarksOn, tableOf } from "./table.ts";
 
 /**
@@ -23,7 +21,7 @@ async function main(): Promise<void> {
   const figures: Figure[] = [];
   for (const measure of chosen) {
     const startMs = performance.now();
-    figures.push(...(await run(measure, pace)));
+    figures.push(...(await measure.run(pace)));
     console.error(`${measure.name}: ${((performance.now() - startMs) / 1000).toFixed(1)} s`);
   }
   console.log(`\n${tableOf(figures)}\n`);
@@ -37,15 +35,6 @@ async function main(): Promise<void> {
     pace,
   };
   await Bun.write(jsonFile, `${JSON.stringify({ ...about, figures }, null, 2)}\n`);
-}
-
-async function run(measure: Measure, pace: Pace): Promise<readonly Figure[]> {
-  const stage = await Stage.open();
-  try {
-    return await measure.run(stage, pace);
-  } finally {
-    await stage.close();
-  }
 }
 
 await main().catch((error: unknown) => {

@@ -15,38 +15,40 @@ export interface Listening {
 }
 export type Server = Child<Listening>;
 
-/** The processes and files of one measure. Whatever it started, `close` ends. */
+/** The processes and files of a measure, or of one turn of it. */
 export class Stage {
   readonly #folder: string;
-  readonly #children = new Set<Child<unknown>>();
+  readonly #children: Child<unknown>[] = [];
 
   private constructor(folder: string) {
     this.#folder = folder;
   }
 
-  static async open(): Promise<Stage> {
-    return new Stage(await mkdtemp(join(tmpdir(), "stateful-bench-")));
+  /** Runs `work` on a stage of its own, which is closed whatever happens. */
+  static async with<Result>(work: (stage: Stage) => Promise<Result>): Promise<Result> {
+    const stage = new Stage(await mkdtemp(join(tmpdir(), "stateful-bench-")));
+    try {
+      return await work(stage);
+    } finally {
+      await stage.#close();
+    }
   }
 
   async start<Ready>(entry: string, setup: object, core: Core): Promise<Child<Ready>> {
     const child = await Child.start<Ready>(entry, setup, core);
-    this.#children.add(child);
+    this.#children.push(child);
     return child;
   }
 
-  async end(child: Child<unknown>): Promise<void> {
-    this.#children.delete(child);
-    await child.stop();
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(Array.from(this.#children, (child) => this.end(child)));
+  /** The last first: a load that loses its server takes that for a failure. */
+  async #close(): Promise<void> {
+    for (const child of this.#children.toReversed()) await child.stop();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
   // -- servers
 
-  /** A host of ours. Hosts of one stage share a directory, an embedded file unless another is given. */
+  /** A host of ours. Hosts of one stage share a directory: an embedded file, unless another is given. */
   host(setup: Partial<HostSetup> = {}): Promise<Server> {
     const directoryUrl = `file:${join(this.#folder, "directory.db")}`;
     return this.start("servers/stateful-host.ts", { directoryUrl, runsClasses: true, ...setup }, "server");

@@ -1,4 +1,4 @@
-import type { Figure, Unit } from "./figure.ts";
+import { coreShareMin, type Figure, type Unit } from "./figure.ts";
 import type { Spread } from "./pace.ts";
 
 const heads = [
@@ -40,14 +40,12 @@ function cellsOf(figure: Figure): string[] {
   ];
 }
 
-const busyMin = 0.85;
-
-/** Rates that are not the server's limit, because something else than its core was: those lines say less than they seem. */
+/** Rates that something else than the servers' core held back: they say less than they seem. */
 export function remarksOn(figures: readonly Figure[]): string[] {
   return figures.flatMap(({ measure, coreShare: share }) => {
-    if (share === undefined || Math.min(share.ours, share.reference) >= busyMin) return [];
+    if (share === undefined || Math.min(share.ours, share.reference) >= coreShareMin) return [];
     const [ours, reference] = [percent(share.ours), percent(share.reference)];
-    return `${measure}: the servers used ${ours} (ours) and ${reference} (reference) of their core; trust CPU µs/op.`;
+    return `${measure}: servers used ${ours} (ours) and ${reference} (reference) of their core; compare CPU µs/op.`;
   });
 }
 

@@ -8,7 +8,7 @@ test("who finds the gate free enters at once, without a promise", () => {
   expect(new InputGate().enter(visitor())).toBeUndefined();
 });
 
-test("who waits enters in the order of arrival, one at a time", async () => {
+test("H4 who waits enters in the order of arrival, one at a time", async () => {
   const gate = new InputGate();
   const [first, second, third] = [visitor(), visitor(), visitor()];
   const inside: string[] = [];
@@ -43,7 +43,7 @@ test("leaving without being inside lets nobody in", async () => {
   await expect(entered).rejects.toThrow("stopped");
 });
 
-test("a call that comes back to an object which waits for it is refused at once", () => {
+test("H4 a call that comes back to an object which waits for it is refused at once", () => {
   const gate = new InputGate();
   gate.enter(visitor());
   expect(() => gate.enter(visitor(["box/a", "box/b"]))).toThrow(

@@ -3,7 +3,7 @@ import { object } from "stateful-objects";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
 import { fetchFrom, ObjectHost } from "./object-host.ts";
 
-test("a resource is made at first use, once, and shared by all objects and classes that name its factory", async () => {
+test("H7 a resource is made at first use, once, and shared by all objects and classes that name its factory", async () => {
   let made = 0;
   const db = () => ({ number: ++made });
   const host = new ObjectHost(

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { Elysia, sse, t } from "elysia";
 import { object, StatefulError } from "stateful-objects";
 import { isStreamed } from "../../infra/object/adapter.ts";
+import { until } from "../support/wait.ts";
 import { FakeHost } from "./fake-scope.ts";
 
 test("a handler finds the object's handles in its context", async () => {
@@ -116,7 +117,7 @@ test("HEAD of a stream answers at once and ends the stream", async () => {
 
 // -- what goes wrong
 
-test("input that does not match its schema is a problem that says where", async () => {
+test("O2 input that does not match its schema is a problem that says where", async () => {
   const host = new FakeHost(object("box").post("/", () => "ok", { body: t.Object({ by: t.Number() }) }));
   const response = await host.post("/", { by: "two" });
   expect(response.status).toBe(422);
@@ -159,7 +160,7 @@ test("input that cannot be decoded is the client's mistake", async () => {
   expect(await response.text()).not.toContain("parseDay");
 });
 
-test("a handler that throws answers 500 with an id that is in the log, and shows nothing else", async () => {
+test("O3 a handler that throws answers 500 with an id that is in the log, and shows nothing else", async () => {
   const thrown = new Error("password is hunter2");
   const host = new FakeHost(
     object("box").get("/", () => {
@@ -178,7 +179,7 @@ test.each([
   ["text", "password is hunter2"],
   ["an object", { message: "hunter2" }],
   ["a number", 7],
-])("a handler that throws %s instead of an error shows nothing either", async (_what, thrown) => {
+])("O3 a handler that throws %s instead of an error shows nothing either", async (_what, thrown) => {
   const host = new FakeHost(
     object("box").get("/", async () => {
       throw thrown;
@@ -195,7 +196,7 @@ test("a rejected promise of a handler that is not async is a failed handler too"
   expect(await (await host.get("/")).json()).toMatchObject({ code: "handler_failed" });
 });
 
-test("a StatefulError that a handler throws is its problem document", async () => {
+test("O3 a StatefulError that a handler throws is its problem document", async () => {
   const host = new FakeHost(
     object("box").get("/", () => {
       throw new StatefulError("queue_full", "Come back later.", { retryAfterMs: 1500 });
@@ -209,7 +210,7 @@ test("a StatefulError that a handler throws is its problem document", async () =
   expect(host.scope.failures).toEqual([]);
 });
 
-test("`throw status(418)` answers 418", async () => {
+test("O3 `throw status(418)` answers 418", async () => {
   const host = new FakeHost(
     object("box").get("/", ({ status }) => {
       throw status(418, { short: true });
@@ -230,7 +231,7 @@ test("a Response that is thrown is the answer", async () => {
   expect([response.status, await response.text()]).toEqual([403, "no"]);
 });
 
-test("the author's onError answers before we do", async () => {
+test("O3 the author's onError answers before we do", async () => {
   const host = new FakeHost(
     object("box")
       .onError(({ code, error, status }) =>
@@ -314,14 +315,14 @@ test("an answer that breaks its own schema is the handler's mistake and shows no
   expect(host.scope.failures).toHaveLength(1);
 });
 
-test("a class that is called without a host says how to test it", () => {
+test("a class that is called without a host says how to test it", async () => {
   const app = object("box").get("/", () => "ok");
   await expect(app.handle(new Request("http://localhost/box/a/"))).rejects.toThrow("startHost");
 });
 
 // -- Elysia's ways to put an app together
 
-test("derive, resolve, decorate, guard, group, macro and plugins work as in any Elysia app", async () => {
+test("O1 derive, resolve, decorate, guard, group, macro and plugins work as in any Elysia app", async () => {
   const greeting = new Elysia({ name: "greeting" }).derive({ as: "global" }, () => ({ greeting: "hello" }));
   const host = new FakeHost(
     object("box", { state: () => ({ name: "box" }) })
@@ -350,7 +351,7 @@ test("derive, resolve, decorate, guard, group, macro and plugins work as in any 
   expect(await (await host.get("/guarded?key=open")).text()).toBe("open");
 });
 
-test("models may be named", async () => {
+test("O1 models may be named", async () => {
   const host = new FakeHost(
     object("box")
       .model({ step: t.Object({ by: t.Number() }) })
@@ -422,7 +423,7 @@ test.each([
 
 // -- serial classes
 
-test("a serial class enters the gate after validation, before anything of the author's that may await", async () => {
+test("O2 a serial class enters the gate after validation, before anything of the author's that may await", async () => {
   const steps: string[] = [];
   const host = new FakeHost(
     object("box", { concurrency: "serial" })
@@ -442,7 +443,7 @@ test("a serial class enters the gate after validation, before anything of the au
   const gate = Promise.withResolvers<void>();
   host.scope.gate = gate.promise;
   const response = host.post("/", { by: 1 });
-  await until(() => host.scope.entered.length === 1);
+  await until("the event is at the gate", () => host.scope.entered.length === 1);
   expect(steps).toEqual([]);
   gate.resolve();
   expect(await (await response).text()).toBe("ok");
@@ -518,8 +519,4 @@ function parseDay(text: string): Date {
   const day = new Date(text);
   if (Number.isNaN(day.getTime())) throw new Error("parseDay saw no day");
   return day;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await Promise.resolve();
 }

@@ -34,7 +34,7 @@ test("an upgrade without headers of its own has none", async () => {
   expect((await host.upgrade("/live")).slot.accepted?.headers).toBeUndefined();
 });
 
-test("beforeHandle of a socket runs exactly once, and its 401 is a 401", async () => {
+test("O4 beforeHandle of a socket runs exactly once, and its 401 is a 401", async () => {
   let runs = 0;
   const host = new FakeHost(
     object("box").ws("/live", {
@@ -53,7 +53,7 @@ test("beforeHandle of a socket runs exactly once, and its 401 is a 401", async (
   expect(runs).toBe(2);
 });
 
-test("hooks of the class, resolve among them, run before the upgrade and once", async () => {
+test("O4 hooks of the class, resolve among them, run before the upgrade and once", async () => {
   const steps: string[] = [];
   const host = new FakeHost(
     object("box")
@@ -158,7 +158,7 @@ test.each<[string, unknown]>([
   ['{"a":1}', { a: 1 }],
   ["[1,2]", [1, 2]],
   ["{broken", "{broken"],
-])("the text %p is heard as %p", async (text, value) => {
+])("O5 the text %p is heard as %p", async (text, value) => {
   const { messages, host } = heard();
   await (await host.connect("/live")).receive(text);
   expect(messages).toEqual([value]);
@@ -166,7 +166,7 @@ test.each<[string, unknown]>([
 });
 
 test.each(["007", "7", "true", "null", '{"a":1}', '"quoted"'])(
-  "with body: t.String() %p stays text",
+  "O5 with body: t.String() %p stays text",
   async (text) => {
     const { messages, host } = heard({ body: t.String() });
     await (await host.connect("/live")).receive(text);
@@ -174,7 +174,7 @@ test.each(["007", "7", "true", "null", '{"a":1}', '"quoted"'])(
   },
 );
 
-test("text stays text too where the schema is a named model", async () => {
+test("O5 text stays text too where the schema is a named model", async () => {
   const messages: string[] = [];
   const host = new FakeHost(
     object("box")
@@ -404,7 +404,7 @@ test("a message that does not match goes to the error hooks first; the socket st
 
 // -- two ways to write it
 
-test("a socket in a group is a socket", async () => {
+test("O1 a socket in a group is a socket", async () => {
   const host = new FakeHost(
     object("box").group("/x", (app) =>
       app.ws("/live", {
@@ -438,7 +438,7 @@ const chat = () =>
     },
   });
 
-test("a plugin made with plain Elysia brings its own sockets", async () => {
+test("O1 a plugin made with plain Elysia brings its own sockets", async () => {
   const host = new FakeHost(object("box").use(chat()));
   const { slot } = await host.upgrade("/chat/live?name=ada");
   expect(slot.accepted?.headers?.get("x-chat")).toBe("1");
@@ -467,6 +467,22 @@ test("the sockets of a plugin have the class's hooks before them and the object'
   );
   expect((await host.upgrade("/live")).response.status).toBe(401);
   expect((await host.connect("/live", { "x-key": "open" })).sent).toEqual(["box"]);
+});
+
+test("a plugin's own beforeHandle is run twice by Elysia; its first answer is the one that counts", async () => {
+  let runs = 0;
+  const plugin = new Elysia().ws("/live", {
+    beforeHandle({ headers, status }) {
+      runs++;
+      return headers["x-key"] ? undefined : status(401);
+    },
+    message: () => undefined,
+  });
+  const host = new FakeHost(object("box").use(plugin));
+  expect((await host.upgrade("/live")).response.status).toBe(401);
+  expect(runs).toBe(1);
+  await host.connect("/live", { "x-key": "open" });
+  expect(runs).toBe(3);
 });
 
 test("a plugin's socket refuses a request that is no upgrade", async () => {

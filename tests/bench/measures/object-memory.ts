@@ -1,7 +1,7 @@
 import { costFigure, type Figure, type Measure } from "../figure.ts";
 import type { Memory } from "../memory.ts";
 import type { ObjectsSetup } from "../servers/objects-in-memory.ts";
-import type { Stage } from "../stage.ts";
+import { Stage } from "../stage.ts";
 
 const objects = 100_000;
 const bytesBesideStateMax = 1024;
@@ -11,10 +11,10 @@ const roundsMax = 3;
 /** Bytes of a live idle object, against its state in a Map: the difference is what we add. */
 export const objectMemory: Measure = {
   name: "object-memory",
-  async run(stage, { rounds }) {
+  async run({ rounds }) {
     const pairs: { readonly ours: Memory; readonly reference: Memory }[] = [];
     for (let round = 0; round < Math.min(rounds, roundsMax); round++) {
-      pairs.push({ ours: await growthOf(stage, "host"), reference: await growthOf(stage, "map") });
+      pairs.push({ ours: await growthOf("host"), reference: await growthOf("map") });
     }
     return (["heapBytes", "residentBytes"] as const).map((kind) => {
       const perObject = pairs.map(({ ours, reference }) => ({
@@ -27,11 +27,11 @@ export const objectMemory: Measure = {
   },
 };
 
-async function growthOf(stage: Stage, kind: ObjectsSetup["kind"]): Promise<Memory> {
-  const child = await stage.start("servers/objects-in-memory.ts", { kind, objects }, "server");
-  const growth = await child.ask<Memory>({});
-  await stage.end(child);
-  return growth;
+function growthOf(kind: ObjectsSetup["kind"]): Promise<Memory> {
+  return Stage.with(async (stage) => {
+    const child = await stage.start("servers/objects-in-memory.ts", { kind, objects }, "server");
+    return child.ask<Memory>({});
+  });
 }
 
 function withGoal(figure: Figure): Figure {

@@ -1,22 +1,19 @@
-import { type Figure, type Measure, rateFigure } from "../figure.ts";
+import { type Measure, rateFigure } from "../figure.ts";
 import { compare } from "../pace.ts";
+import { Stage } from "../stage.ts";
 
 /** Deliveries of a published message to the sockets at the owner's edge, against Bun's native publish. */
-export const topicFanOut: Measure = {
-  name: "topic-fan-out",
-  async run(stage, pace) {
-    const figures: Figure[] = [];
-    for (const sockets of [1000, 5000]) {
-      // Each size has its own servers: a socket that is only open costs as well.
-      const [ours, reference] = [await stage.host(), await stage.plainBun()];
-      const load = { kind: "fan-out", sockets, path: "/room/lobby/live" } as const;
-      const sides = [await stage.socketSide(load, ours), await stage.socketSide(load, reference)] as const;
-      const measure = `fan-out to ${sockets.toLocaleString("en-US")} sockets`;
-      figures.push(
-        rateFigure({ measure, against: "Bun publish", ratioMin: 0.9 }, await compare(pace, ...sides)),
-      );
-      await Promise.all([stage.end(ours), stage.end(reference)]);
-    }
-    return figures;
-  },
-};
+export function topicFanOut(sockets: number): Measure {
+  const load = { kind: "fan-out", sockets, path: "/room/lobby/live" } as const;
+  const measure = `fan-out to ${sockets.toLocaleString("en-US")} sockets`;
+  return {
+    name: `topic-fan-out-${sockets}`,
+    run: (pace) =>
+      Stage.with(async (stage) => {
+        const ours = await stage.socketSide(load, await stage.host());
+        const reference = await stage.socketSide(load, await stage.plainBun());
+        const comparison = await compare(pace, ours, reference);
+        return [rateFigure({ measure, against: "Bun publish", ratioMin: 0.9 }, comparison)];
+      }),
+  };
+}

@@ -1,0 +1,213 @@
+import { expect, test } from "bun:test";
+import type { ClientConnection, EdgeSocket, SocketOwner } from "../../infra/edge/edge-socket.ts";
+import { nativeTopic } from "../../infra/edge/edge-socket.ts";
+import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { objectRef } from "../../infra/lib/object-ref.ts";
+import type { SocketData } from "../../infra/object/socket-message.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
+
+/** A WebSocket as Bun gives it: closing it calls the close handler at once. */
+class FakeConnection implements ClientConnection {
+  readonly log: unknown[] = [];
+  readonly topics = new Set<string>();
+  readonly #socket: EdgeSocket;
+  bufferedBytes = 0;
+  isFull = false;
+
+  constructor(socket: EdgeSocket) {
+    this.#socket = socket;
+  }
+  send(message: SocketData): number {
+    if (this.isFull) return 0;
+    this.log.push(message);
+    return message.length;
+  }
+  subscribe(name: string): void {
+    this.topics.add(name);
+  }
+  unsubscribe(name: string): void {
+    this.topics.delete(name);
+  }
+  isSubscribed(name: string): boolean {
+    return this.topics.has(name);
+  }
+  publish(name: string, message: SocketData): void {
+    this.log.push({ publish: name, message });
+  }
+  ping(): void {
+    this.log.push("ping");
+  }
+  pong(): void {
+    this.log.push("pong");
+  }
+  close(code: number, reason: string): void {
+    this.log.push([code, reason]);
+    this.#socket.disconnected(code, reason);
+  }
+  terminate(): void {
+    this.close(1006, "");
+  }
+  getBufferedAmount(): number {
+    return this.bufferedBytes;
+  }
+}
+
+class NotingOwner implements SocketOwner {
+  readonly events: unknown[] = [];
+  opened(): void {
+    this.events.push("opened");
+  }
+  message(message: SocketData): void {
+    this.events.push(message);
+  }
+  drained(): void {
+    this.events.push("drained");
+  }
+  closed(code: number, reason: string): void {
+    this.events.push([code, reason]);
+  }
+}
+
+function edge(changes: { socketsMax?: number; backpressureLimitBytes?: number } = {}) {
+  const clock = new VirtualClock();
+  const native: [string, SocketData][] = [];
+  const publishNatively = (name: string, message: SocketData) => void native.push([name, message]);
+  const sockets = new EdgeSockets({
+    ...{ clock, publishNatively, socketsMax: 10, backpressureLimitBytes: 1000 },
+    ...changes,
+  });
+  const add = (key = "a") => {
+    const socket = sockets.add(objectRef("room", key));
+    const owner = new NotingOwner();
+    socket.attachOwner(owner);
+    return { socket, owner, connection: new FakeConnection(socket) };
+  };
+  return { clock, sockets, native, add };
+}
+
+test("what the owner does before the client is connected takes effect then, in order, before open", () => {
+  const { socket, owner, connection } = edge().add();
+  expect(socket.send("first")).toBe(5);
+  socket.subscribe("chat");
+  socket.subscribe("other");
+  socket.unsubscribe("other");
+  socket.send("second");
+  expect(owner.events).toEqual([]);
+  socket.connected(connection);
+  expect(connection.log).toEqual(["first", "second"]);
+  expect([...connection.topics]).toEqual([nativeTopic("room/a", "chat")]);
+  expect(owner.events).toEqual(["opened"]);
+});
+
+test("a close, and a terminate, before the client is connected mean that open never runs", () => {
+  for (const [end, code] of [
+    ["close", 4001],
+    ["terminate", 1006],
+  ] as const) {
+    const { socket, owner, connection } = edge().add();
+    if (end === "close") socket.close(4001, "no");
+    else socket.terminate();
+    socket.send("nobody hears this");
+    socket.connected(connection);
+    expect(connection.log).toHaveLength(1);
+    expect(owner.events).toEqual([[code, end === "close" ? "no" : ""]]);
+  }
+});
+
+test("more commands than may wait close the socket when it connects, instead of dropping some of them", () => {
+  const { socket, owner, connection } = edge().add();
+  let sent = 0;
+  while (socket.send("x") === 1) sent++;
+  expect(sent).toBe(256);
+  expect(socket.send("y")).toBe(-1);
+  socket.connected(connection);
+  expect(connection.log).toEqual([[4408, "The reader is too slow."]]);
+  expect(owner.events).toEqual([[4408, "The reader is too slow."]]);
+});
+
+test("a client that never comes is told to the owner once, and forgotten", () => {
+  const { sockets, add } = edge();
+  const { socket, owner } = add();
+  socket.disconnected(1006, "");
+  socket.disconnected(1000, "again");
+  expect(owner.events).toEqual([[1006, ""]]);
+  expect(sockets.size).toBe(0);
+  expect(socket.send("x")).toBe(0);
+});
+
+test("a message that Bun dropped is told apart from one that it queued", () => {
+  const { socket, connection } = edge().add();
+  socket.connected(connection);
+  expect(socket.send("four")).toBe(4);
+  connection.isFull = true;
+  expect(socket.send("four")).toBe(-1);
+  expect(socket.send("")).toBe(0);
+});
+
+test("the sender of a publish is left out, and everyone else hears it, event streams included", async () => {
+  const { sockets, add, native } = edge();
+  const { socket, connection } = add();
+  socket.connected(connection);
+  socket.subscribe("chat");
+  const listener = sockets.add(objectRef("room", "a"));
+  listener.attachOwner(new NotingOwner());
+  const response = sockets.eventStream(listener).response(undefined);
+  listener.subscribe("chat");
+  sockets.publish("room/a", "chat", "hello", socket.socketId);
+  expect(connection.log).toEqual([{ publish: "room/a\nchat", message: "hello" }]);
+  expect(native).toEqual([]);
+  listener.close(1000, "");
+  expect(await response.text()).toContain("data: hello\n\n");
+});
+
+test("a sender that is not subscribed, or has gone, leaves nobody out", () => {
+  const { sockets, add, native } = edge();
+  const { socket, connection } = add();
+  socket.connected(connection);
+  sockets.publish("room/a", "chat", "one", socket.socketId);
+  socket.disconnected(1000, "");
+  sockets.publish("room/a", "chat", "two", socket.socketId);
+  expect(native.map(([, message]) => message)).toEqual(["one", "two"]);
+});
+
+test("no two topics of two objects share a name", () => {
+  const names = new Set<string>();
+  const ids = ["1", "1\nchat", "1/chat", "1%0Achat", "1\n"];
+  const topics = ["chat", "\nchat", "chat\nchat", "/chat", ""];
+  for (const id of ids) for (const topic of topics) names.add(nativeTopic(objectRef("room", id).key, topic));
+  expect(names.size).toBe(ids.length * topics.length);
+});
+
+test("a reader over the limit is closed by the sweep, one under it is not", async () => {
+  const { clock, sockets, add } = edge({ backpressureLimitBytes: 1000 });
+  const [slow, quick] = [add(), add()];
+  for (const { socket, connection } of [slow, quick]) socket.connected(connection);
+  slow.connection.bufferedBytes = 1001;
+  quick.connection.bufferedBytes = 1000;
+  await clock.advance(300);
+  expect(slow.owner.events).toEqual(["opened", [4408, "The reader is too slow."]]);
+  expect(quick.owner.events).toEqual(["opened"]);
+  sockets.stop();
+  expect(clock.timersLeft).toBe(0);
+});
+
+test("a host that stops closes all, those that are not connected yet too, and keeps none", () => {
+  const { sockets, add } = edge();
+  const [open, pending] = [add(), add()];
+  open.socket.connected(open.connection);
+  sockets.closeAll(1012, "going");
+  expect(open.owner.events).toEqual(["opened", [1012, "going"]]);
+  sockets.stop();
+  expect(pending.owner.events).toEqual([[1006, ""]]);
+  expect(sockets.size).toBe(0);
+});
+
+test("sockets that wait for their upgrade count towards the host's limit", () => {
+  const { sockets, add } = edge({ socketsMax: 2 });
+  add();
+  expect(sockets.isFull).toBe(false);
+  const { socket } = add();
+  expect(sockets.isFull).toBe(true);
+  socket.disconnected(1006, "");
+  expect(sockets.isFull).toBe(false);
+});
