@@ -32,6 +32,7 @@ const lastWordsMs = 100;
 const root = cwd();
 const setup = takeSetup();
 const log: Log = {
+  debug: (name, fields) => tellEvent("info", name, fields),
   info: (name, fields) => tellEvent("info", name, fields),
   warn: (name, fields) => tellEvent("warn", name, fields),
   error: (name, fields) => tellEvent("error", name, fields),

@@ -29,6 +29,8 @@ export interface ServerConfig {
   readonly placementBudgetMs: number;
   /** Header that carries the client's address behind a proxy that sets it, `fly-client-ip` on Fly. */
   readonly clientAddressHeader: string | undefined;
+  /** Logs what happens to single objects, too: starts, stops. */
+  readonly logsDebug: boolean;
   /** Extra checks, class files reloaded on request, readable log lines. */
   readonly isDev: boolean;
   /** One-way milliseconds to a region, added to everything sent there. For `bun run dev`. */
@@ -94,6 +96,7 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     routeCacheEntriesMax: number("STATEFUL_ROUTE_CACHE_MAX", configDefaults.routeCacheEntriesMax, 1),
     placementBudgetMs: number("STATEFUL_PLACEMENT_BUDGET_MS", configDefaults.placementBudgetMs, 100),
     clientAddressHeader: env["STATEFUL_CLIENT_ADDRESS_HEADER"] ?? (onFly ? "fly-client-ip" : undefined),
+    logsDebug: env.STATEFUL_LOG === "debug",
     isDev,
     simulatedDelayMs: undefined,
     simulatedPrimaryRoundTripMs: 0,

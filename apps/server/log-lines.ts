@@ -1,13 +1,14 @@
-import type { Log, LogFields } from "../../infra/lib/log.ts";
+import { type Log, type LogFields, silentLog } from "../../infra/lib/log.ts";
 
-type Level = "info" | "warn" | "error";
+type Level = "debug" | "info" | "warn" | "error";
 
 /** One JSON object per line on standard output: what log collectors, Fly's included, take apart by themselves. */
-export function jsonLog(write: (line: string) => void, base: LogFields): Log {
+export function jsonLog(write: (line: string) => void, base: LogFields, withDebug = false): Log {
   const entry = (level: Level) => (event: string, fields?: LogFields) => {
     write(JSON.stringify({ time: new Date().toISOString(), level, event, ...base, ...fields }, printable));
   };
-  return { info: entry("info"), warn: entry("warn"), error: entry("error") };
+  const debug = withDebug ? entry("debug") : silentLog.debug;
+  return { debug, info: entry("info"), warn: entry("warn"), error: entry("error") };
 }
 
 /** Errors have no enumerable fields, and big integers no JSON: both are spelled out. */

@@ -7,7 +7,7 @@ import { jsonLog } from "./log-lines.ts";
 async function main(): Promise<void> {
   const config = configFromEnvironment(process.env);
   const { hostId, region } = config;
-  const log = jsonLog((line) => process.stdout.write(`${line}\n`), { hostId, region });
+  const log = jsonLog((line) => process.stdout.write(`${line}\n`), { hostId, region }, config.logsDebug);
   if (config.clusterSecrets.length === 0) {
     log.warn("secret.missing", { advice: "CLUSTER_SECRET is not set: no other host can link to this one." });
   }

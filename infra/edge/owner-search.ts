@@ -61,6 +61,8 @@ export class OwnerSearch {
   readonly #setup: SearchSetup;
   readonly #ref: ObjectRef;
   #learned: KnownOwner | undefined;
+  /** Why a host that seems to be the owner was passed over: the better answer where nobody else may take the object. */
+  #unreachable: { readonly session: string; readonly error: StatefulError } | undefined;
   #hasAskedCache = false;
   #hasAskedReplica = false;
   readonly #excluded = new Map<string, RefusalReason>();
@@ -112,7 +114,11 @@ export class OwnerSearch {
   unreachable(location: Location, error: StatefulError): void {
     if (location.kind === "here") return;
     if (location.route?.certain) throw unreachable(this.#ref, error.message);
-    if (location.route) this.#forget(location.route);
+    if (location.route) {
+      // It may be the owner all the same: the next who names it is believed.
+      this.#setup.routes.drop(this.#ref.key, location.route);
+      this.#unreachable = { session: location.route.session, error: unreachable(this.#ref, error.message) };
+    }
     if (location.intent === "place") this.#excluded.set(location.host.session, "unreachable");
   }
 
@@ -146,7 +152,7 @@ export class OwnerSearch {
     for (;;) {
       const answer = this.placement();
       const [best] = answer.ranked;
-      if (best === undefined) throw noEligibleHost(this.#ref, answer);
+      if (best === undefined) throw (await this.#aliveButUnreachable()) ?? noEligibleHost(this.#ref, answer);
       if (best.host.session !== leases.session.id) {
         return { kind: "there", host: best.host, intent: "place", route: undefined };
       }
@@ -154,6 +160,14 @@ export class OwnerSearch {
       if (here) return here;
       if (this.#learned) return this.next();
     }
+  }
+
+  /** The owner that could not be reached, unless the directory says that it is gone. */
+  async #aliveButUnreachable(): Promise<StatefulError | undefined> {
+    if (this.#unreachable === undefined) return undefined;
+    const { leases, refreshHosts } = this.#setup;
+    await refreshHosts();
+    return leases.host(this.#unreachable.session) && this.#unreachable.error;
   }
 
   /** What placement says now, with the refusals of this search. */

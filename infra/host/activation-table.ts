@@ -113,7 +113,7 @@ export class ActivationTable {
       if (this.#setup.checkState) checkCloneable(activation);
       this.#byKey.set(ref.key, activation);
       await activation.start("create");
-      log.info("object.started", { object: ref.key, epoch });
+      log.debug("object.started", { object: ref.key, epoch });
       await this.#settleLateStart(activation);
       return activation;
     } catch (thrown) {
@@ -217,7 +217,7 @@ export class ActivationTable {
     // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
     if (reason === "reload") this.#carriedState.set(ref.key, activation.lastState);
     else this.#setup.leases.release({ object: ref, epoch: phase.epoch });
-    this.#setup.log.info("object.stopped", { object: ref.key, reason });
+    this.#setup.log.debug("object.stopped", { object: ref.key, reason });
   }
 
   /** The class's file changed: every object of it starts anew at its next event, with its state carried over. */

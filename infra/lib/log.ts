@@ -1,5 +1,7 @@
-/** Structured logging behind a port of three verbs. What a process does with an entry is decided in `apps/`. */
+/** Structured logging behind a port of four verbs. What a process does with an entry is decided in `apps/`. */
 export interface Log {
+  /** What happens to single objects and requests: too much to read where there are many. */
+  debug(event: string, fields?: LogFields): void;
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
@@ -10,4 +12,4 @@ export type LogFields = Readonly<Record<string, unknown>>;
 const drop = (): void => undefined;
 
 /** Drops everything. The default for tests and for embedding. */
-export const silentLog: Log = { info: drop, warn: drop, error: drop };
+export const silentLog: Log = { debug: drop, info: drop, warn: drop, error: drop };

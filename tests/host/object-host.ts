@@ -19,6 +19,9 @@ import { FakeLeases } from "./fake-lease.ts";
 export class LogBook implements Log {
   readonly entries: { readonly level: string; readonly event: string; readonly fields: LogFields }[] = [];
 
+  debug(event: string, fields: LogFields = {}): void {
+    this.entries.push({ level: "debug", event, fields });
+  }
   info(event: string, fields: LogFields = {}): void {
     this.entries.push({ level: "info", event, fields });
   }

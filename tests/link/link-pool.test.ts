@@ -108,7 +108,7 @@ describe("who is refused", () => {
   test("K10: another secret, with the reason, and no word of either secret anywhere", async () => {
     const logged: unknown[] = [];
     const note = (event: string, fields: unknown) => logged.push(event, fields);
-    const log: Log = { info: note, warn: note, error: note };
+    const log: Log = { debug: note, info: note, warn: note, error: note };
     const [a, b] = [host("a", { secrets: ["a wrong secret, much too wrong"], log }), host("b", { log })];
     const error = await failure(a.pool.to(b.target()));
     expect(error).toMatchObject({ code: "owner_unreachable", cause: { code: "unauthorized" } });

@@ -148,7 +148,9 @@ test("a host that lacks the class is never chosen; with only such hosts left the
   await owner.stop();
   const response = await fetch(cluster.url("iad", "/counter/only0"));
   expect(response.status).toBe(503);
-  expect((await response.json()).refused.map(({ reason }: { reason: string }) => reason)).toContain(
+  const problem = await response.json();
+  expect(problem).toMatchObject({ code: "no_eligible_host" });
+  expect(problem.refused.map(({ reason }: { reason: string }) => reason)).toContain(
     "class_missing",
   );
   expect((await fetch(cluster.url("iad", "/nowhere/x"))).status).toBe(404);

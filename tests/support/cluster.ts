@@ -118,5 +118,5 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 
 function recorder(hostId: string, entries: LogEntry[]): Log {
   const record = (event: string, fields: LogFields = {}) => void entries.push({ hostId, event, fields });
-  return { info: record, warn: record, error: record };
+  return { debug: record, info: record, warn: record, error: record };
 }
