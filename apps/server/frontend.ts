@@ -104,7 +104,7 @@ export class Frontend implements DispatcherFrontend {
     const { id = "" } = request.params as { id?: string }; // every route of a class begins with /<class>/:id
     // Bun decodes ids in its own way: only those with nothing to decode are looked up here.
     const activation = plainId.test(id)
-      ? this.#parts()?.table.live(`${runtime.definition.name}/${id}`)
+      ? this.#parts()?.table.running(`${runtime.definition.name}/${id}`)
       : undefined;
     // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
     if (activation?.runtime !== runtime) return this.#fetch(request) as Response | Promise<Response>;
@@ -151,6 +151,9 @@ export class Frontend implements DispatcherFrontend {
   }
 
   #link(request: Request, { links }: HostParts): Response | undefined {
+    // Before anything else is looked at: a stranger learns nothing of links, not even their version.
+    if (!request.headers.has("authorization"))
+      return problem(new StatefulError("unauthorized", "A link needs the cluster's secret."));
     const accepted = links.pool.accept(request);
     if (accepted instanceof StatefulError) return problem(accepted);
     if (this.#server?.upgrade(request, { data: accepted })) return undefined;

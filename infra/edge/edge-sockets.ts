@@ -36,6 +36,12 @@ export class EdgeSockets implements TopicEdge {
   get size(): number {
     return this.#byNumber.size;
   }
+  /** What waits here for all clients together. */
+  get bufferedBytes(): number {
+    let bytes = 0;
+    for (const socket of this.#byNumber.values()) bytes += socket.bufferedBytes();
+    return bytes;
+  }
   get isFull(): boolean {
     return this.#byNumber.size >= this.#setup.socketsMax;
   }

@@ -151,6 +151,8 @@ class ForwardedEvent implements ChannelHandlers {
       status: head.status,
       headers: head.headers.map(([n, v]) => [n, v]),
     });
+    // A field of the connection, so it was not forwarded; but without it a 426 says nothing.
+    if (head.status === 426) response.headers.set("upgrade", "websocket");
     this.#resolve({ kind: "response", response, epoch: this.#epoch });
   }
 

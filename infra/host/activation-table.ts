@@ -56,6 +56,12 @@ export class ActivationTable {
     return activation?.isLive ? activation : undefined;
   }
 
+  /** The activation of the key, for a caller that hands it an event at once: it checks its lease then, and only once. */
+  running(key: string): Activation | undefined {
+    const activation = this.#byKey.get(key);
+    return activation?.phase.name === "live" ? activation : undefined;
+  }
+
   /** Throws `session_over` where the object lives here and waits for its lease to be confirmed: nobody else may have it. */
   checkNotWaiting(ref: ObjectRef): void {
     const activation = this.#byKey.get(ref.key);

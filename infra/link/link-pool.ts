@@ -169,7 +169,7 @@ export class HostLinkPool implements LinkPool {
     return {
       ...{ secret, handlers, clock, log, limits: this.limits },
       dial: dial ?? dialWebSocket,
-      nextTurn: nextTurn ?? process.nextTick,
+      nextTurn: nextTurn ?? setImmediate,
       random: random ?? Math.random,
       wrap: wrap ?? ((transport) => transport),
       countDial: () => ++this.#dials,

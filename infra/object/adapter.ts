@@ -5,7 +5,7 @@ import { StatefulError } from "../lib/errors.ts";
 import { failureResponse } from "./failure.ts";
 import { HttpContext } from "./http-context.ts";
 import { type SocketRouteOptions, socketRoute } from "./socket-route.ts";
-import { noteStreams } from "./streamed-response.ts";
+import { jsonFirst, noteStreams } from "./streamed-response.ts";
 
 export { isStreamed } from "./streamed-response.ts";
 
@@ -69,7 +69,7 @@ export const objectAdapter: ElysiaAdapter = {
     ...base,
     mapResponse: noteStreams(base.mapResponse),
     mapEarlyResponse: noteStreams(base.mapEarlyResponse),
-    mapCompactResponse: noteStreams(base.mapCompactResponse),
+    mapCompactResponse: noteStreams(jsonFirst(base.mapCompactResponse)),
   },
   composeGeneralHandler: {
     ...WebStandardAdapter.composeGeneralHandler,

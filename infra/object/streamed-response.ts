@@ -17,6 +17,11 @@ export function markStreamed(response: Response): Response {
 /** Elysia's functions that make a response from what a handler returned, each with its own further arguments. */
 type ResponseMapper<Rest extends unknown[]> = (value: unknown, ...rest: Rest) => unknown;
 
+/** JSON without status, headers or cookies of its own, the usual answer: the runtime makes it faster than `map` does. */
+export function jsonFirst(map: (value: unknown, request: unknown) => unknown): ResponseMapper<unknown[]> {
+  return (value, request) => (isJson(value) ? Response.json(value) : map(value, request));
+}
+
 /** The same function, remembering the responses that are streams. */
 export function noteStreams<Rest extends unknown[]>(map: ResponseMapper<Rest>): ResponseMapper<Rest> {
   const mapAndNote: ResponseMapper<Rest> = (value, ...rest) => {
@@ -31,9 +36,13 @@ export function noteStreams<Rest extends unknown[]>(map: ResponseMapper<Rest>): 
 /** Text, numbers, JSON, errors: all of it is there when the handler returns. Anything else may be a stream or hold one. */
 function isWhole(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return typeof value !== "function";
-  if (value instanceof Error) return true;
-  const isJson = value.constructor === Object || Array.isArray(value);
-  return isJson && !("next" in value && typeof value.next === "function");
+  return value instanceof Error || isJson(value);
+}
+
+function isJson(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  if (value.constructor !== Object && !Array.isArray(value)) return false;
+  return !("next" in value && typeof value.next === "function");
 }
 
 function note(response: unknown, request: unknown): unknown {

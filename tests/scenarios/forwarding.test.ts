@@ -150,6 +150,9 @@ describe("what a handler hears, and what the client does, is the same from here 
     ],
     ["PUT over 64 KiB", "PUT /probe/same/echo", [host, "Content-Length: 100000"], "z".repeat(100_000)],
     ["PATCH", "PATCH /probe/same/echo", [host, "Content-Length: 1"], "p"],
+    ["PROPFIND", "PROPFIND /probe/same/echo", [host, "Content-Length: 1"], "p"],
+    ["a method of one's own", "PURGE /probe/same/echo", [host], ""],
+    ["TRACE", "TRACE /probe/same/echo", [host], ""],
     ["DELETE", "DELETE /probe/same/echo?x", [host], ""],
     ["OPTIONS", "OPTIONS /probe/same/echo", [host], ""],
     ["HEAD", "HEAD /probe/same/status/204", [host], ""],
@@ -291,6 +294,20 @@ describe.each([...ways])("%s", (way, region) => {
     expect(client.received).not.toContain("\r\n0\r\n");
     await quiet(path);
   });
+});
+
+test("a call of another object that is given up breaks its reader's stream off, and the source", async () => {
+  const path = await ownedByIad("given-up");
+  const leaving = new AbortController();
+  const request = new Request(cluster.url("ams", `${path}/stalled`), { signal: leaving.signal });
+  const response = await cluster.host("ams").parts.dispatcher.call(request, []);
+  const reader = response.body?.getReader();
+  expect((await reader?.read())?.value).toHaveLength(10);
+  const next = reader?.read();
+  leaving.abort();
+  await expect(until("the stream ends", () => next)).rejects.toThrow();
+  expect(await withinLimit("the cancel", meeting("given-up").left.promise)).toBe("the stream was cancelled");
+  await quiet(path);
 });
 
 /** No event of the object is open any more at its owner. */

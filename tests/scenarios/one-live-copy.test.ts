@@ -150,9 +150,7 @@ test("a host that lacks the class is never chosen; with only such hosts left the
   expect(response.status).toBe(503);
   const problem = await response.json();
   expect(problem).toMatchObject({ code: "no_eligible_host" });
-  expect(problem.refused.map(({ reason }: { reason: string }) => reason)).toContain(
-    "class_missing",
-  );
+  expect(problem.refused.map(({ reason }: { reason: string }) => reason)).toContain("class_missing");
   expect((await fetch(cluster.url("iad", "/nowhere/x"))).status).toBe(404);
 });
 

@@ -82,6 +82,12 @@ export async function rawRequest(
 }
 
 function parseAnswer(text: string, isClosed: boolean): RawAnswer | undefined {
+  const answer = splitAnswer(text, isClosed);
+  return answer && { ...answer, body: Buffer.from(answer.body, "latin1").toString() };
+}
+
+/** With a body of one character for each byte, which is what its lengths count. */
+function splitAnswer(text: string, isClosed: boolean): RawAnswer | undefined {
   const headEnd = text.indexOf("\r\n\r\n");
   if (headEnd === -1) return undefined;
   const [statusLine = "", ...lines] = text.slice(0, headEnd).split("\r\n");

@@ -1,0 +1,283 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { object } from "stateful-objects";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { RawClient } from "../support/raw-client.ts";
+import { SocketClient, type SocketClientOptions } from "../support/socket-client.ts";
+import { until } from "../support/wait.ts";
+
+const feed = object("feed", {
+  placement: { regions: ["iad"] },
+  state: () => ({ members: ["ada"] }),
+  topics: {
+    news: { subscribe: "anyone" },
+    wall: { subscribe: "anyone", publish: "clients" },
+    "with space/and slash": { subscribe: "anyone" },
+    inner: {},
+    members: {
+      subscribe: async ({ request, state, topic, objectId }) =>
+        topic === "members" && objectId !== "" && state.members.includes(request.headers.get("x-name") ?? ""),
+    },
+    failing: {
+      subscribe: () => {
+        throw new Error("the author's mistake");
+      },
+    },
+  },
+})
+  .onBeforeHandle(({ headers, status, set }) => {
+    set.headers["x-hook"] = "ran";
+    return headers["x-banned"] === "yes" ? status(401, "banned") : undefined;
+  })
+  .get("/count/:topic", ({ topics, params }) => topics.subscriberCount(decodeURIComponent(params.topic)))
+  .post(
+    "/publish/:topic",
+    async ({ topics, params, request }) => {
+      topics.publish(decodeURIComponent(params.topic), await request.text());
+    },
+    { parse: "none" },
+  )
+  .post("/bytes", ({ topics }) => topics.publish("news", new TextEncoder().encode("from bytes")))
+  .post("/value", ({ topics }) => topics.publish("news", { a: [1, null] }))
+  .ws("/live", {
+    open: (ws) => ws.subscribe("news"),
+    message: (ws, text) => void ws.publish("news", text),
+  });
+
+let cluster: Cluster;
+beforeAll(async () => {
+  cluster = await startCluster({ classes: [feed], regions: ["iad", "ams"] });
+});
+afterAll(() => cluster.stop());
+
+const ways = [
+  ["local", "iad"],
+  ["remote", "ams"],
+] as const;
+
+async function count(id: string, topic = "news"): Promise<number> {
+  return Number(
+    await (await fetch(cluster.url("iad", `/feed/${id}/count/${encodeURIComponent(topic)}`))).text(),
+  );
+}
+
+function publish(id: string, body: string, topic = "news"): Promise<Response> {
+  return fetch(cluster.url("ams", `/feed/${id}/publish/${encodeURIComponent(topic)}`), {
+    method: "POST",
+    body,
+  });
+}
+
+function socket(
+  region: string,
+  id: string,
+  topic: string,
+  options?: SocketClientOptions,
+): Promise<SocketClient> {
+  return SocketClient.open(
+    cluster.socketUrl(region, `/feed/${id}/-/topics/${encodeURIComponent(topic)}`),
+    options,
+  );
+}
+
+/** A client of server-sent events. */
+class EventClient {
+  readonly response: Response;
+  text = "";
+  isOver = false;
+  readonly #leaving: AbortController;
+
+  private constructor(response: Response, leaving: AbortController) {
+    this.response = response;
+    this.#leaving = leaving;
+    void this.#read();
+  }
+
+  static async open(region: string, id: string, topic: string, headers = {}): Promise<EventClient> {
+    const leaving = new AbortController();
+    const url = cluster.url(region, `/feed/${id}/-/topics/${encodeURIComponent(topic)}`);
+    const init = { headers: { accept: "text/event-stream", ...headers }, signal: leaving.signal };
+    return new EventClient(await fetch(url, init), leaving);
+  }
+
+  /** The data of all events so far. */
+  get events(): string[] {
+    const blocks = this.text.split("\n\n").slice(0, -1);
+    return blocks
+      .map((block) => block.split("\n").filter((line) => line.startsWith("data: ")))
+      .filter((lines) => lines.length > 0)
+      .map((lines) => lines.map((line) => line.slice(6)).join("\n"));
+  }
+
+  close(): void {
+    this.#leaving.abort();
+  }
+
+  async #read(): Promise<void> {
+    const decoder = new TextDecoder();
+    try {
+      for await (const chunk of this.response.body ?? [])
+        this.text += decoder.decode(chunk, { stream: true });
+    } catch {
+      // Broken off, by either side.
+    }
+    this.isOver = true;
+  }
+}
+
+describe.each([...ways])("%s", (way, region) => {
+  test("a WebSocket and an event stream hear what is published, in order, each once", async () => {
+    const id = `hear-${way}`;
+    const [listener, stream] = [await socket(region, id, "news"), await EventClient.open(region, id, "news")];
+    expect(stream.response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    await until("both are subscribed", async () => (await count(id)) === 2);
+    for (const text of ["one", "two\nlines", "", "three"]) await publish(id, text);
+    await fetch(cluster.url("ams", `/feed/${id}/value`), { method: "POST" });
+    await fetch(cluster.url("ams", `/feed/${id}/bytes`), { method: "POST" });
+    const expected = ["one", "two\nlines", "", "three", '{"a":[1,null]}', "from bytes"];
+    await until("the stream has heard all", () => stream.events.length >= expected.length);
+    expect(stream.events).toEqual(expected);
+    const heard = await listener.hears(expected.length);
+    expect(heard.slice(0, -1)).toEqual(expected.slice(0, -1));
+    expect(heard.at(-1)).toEqual(new TextEncoder().encode("from bytes"));
+    listener.close();
+    stream.close();
+    await until("nobody is subscribed", async () => (await count(id)) === 0);
+    await until("the edge holds nobody", () => cluster.host(region).parts.sockets.size === 0);
+  });
+
+  test("ws.publish of a handler reaches event streams at the sender's edge and elsewhere", async () => {
+    const id = `mixed-${way}`;
+    const sender = await SocketClient.open(cluster.socketUrl(region, `/feed/${id}/live`));
+    const streams = [await EventClient.open("iad", id, "news"), await EventClient.open("ams", id, "news")];
+    await until("all are subscribed", async () => (await count(id)) === 3);
+    sender.send("hello");
+    await until("the streams hear", () => streams.every(({ events }) => events.length > 0));
+    expect(streams.map(({ events }) => events)).toEqual([["hello"], ["hello"]]);
+    expect(sender.heard).toEqual([]);
+    sender.close();
+    for (const stream of streams) stream.close();
+    await until("nobody is subscribed", async () => (await count(id)) === 0);
+  });
+
+  test("a topic's name may be anything that a path segment can carry", async () => {
+    const topic = "with space/and slash";
+    const listener = await socket(region, `names-${way}`, topic);
+    await until("it is subscribed", async () => (await count(`names-${way}`, topic)) === 1);
+    await publish(`names-${way}`, "found", topic);
+    expect(await listener.hears(1)).toEqual(["found"]);
+    listener.close();
+  });
+
+  test("what clients send on the endpoint is published where the class says so", async () => {
+    const clients = [await socket("iad", `wall-${way}`, "wall"), await socket(region, `wall-${way}`, "wall")];
+    await until("both are subscribed", async () => (await count(`wall-${way}`, "wall")) === 2);
+    clients[1]?.send("hello");
+    for (const client of clients) expect(await client.hears(1)).toEqual(["hello"]);
+    clients[1]?.send(new Uint8Array([1, 2]));
+    for (const client of clients) expect((await client.hears(2))[1]).toEqual(new Uint8Array([1, 2]));
+    for (const client of clients) client.close();
+  });
+
+  test("and closes with 4403 where it does not", async () => {
+    const client = await socket(region, `server-${way}`, "news");
+    client.send("mine");
+    expect((await client.closed())[0]).toBe(4403);
+    await until("it is unsubscribed", async () => (await count(`server-${way}`)) === 0);
+  });
+
+  test.each(["inner", "undeclared", "members", "hasOwnProperty"])(
+    "the topic %p is closed to a stranger, 403",
+    async (topic) => {
+      const path = `/feed/closed-${way}/-/topics/${topic}`;
+      const stream = await fetch(cluster.url(region, path), { headers: { accept: "text/event-stream" } });
+      expect([stream.status, (await stream.json()).code]).toEqual([403, "topic_closed"]);
+      const client = await RawClient.connect(cluster.host(region).port);
+      client.upgrade(path);
+      const { status, body } = await client.answer();
+      expect([status, JSON.parse(body).code]).toEqual([403, "topic_closed"]);
+      client.close();
+      expect(await count(`closed-${way}`, topic)).toBe(0);
+    },
+  );
+
+  test("a function decides for each request, with the object's state at hand", async () => {
+    const [listener, stream] = [
+      await socket(region, `asked-${way}`, "members", { headers: { "x-name": "ada" } }),
+      await EventClient.open(region, `asked-${way}`, "members", { "x-name": "ada" }),
+    ];
+    await until("both are subscribed", async () => (await count(`asked-${way}`, "members")) === 2);
+    await publish(`asked-${way}`, "hello", "members");
+    expect(await listener.hears(1)).toEqual(["hello"]);
+    await until("the stream hears", () => stream.events[0] === "hello");
+    listener.close();
+    stream.close();
+  });
+
+  test("a function that throws is the author's failure, 500, and opens nothing", async () => {
+    const url = cluster.url(region, `/feed/failing-${way}/-/topics/failing`);
+    const response = await fetch(url, { headers: { accept: "text/event-stream" } });
+    expect([response.status, (await response.json()).code]).toEqual([500, "handler_failed"]);
+  });
+
+  test("the class's own hooks stand before the endpoint, and their fields are on its answer", async () => {
+    const path = `/feed/hooks-${way}/-/topics/news`;
+    const banned = await fetch(cluster.url(region, path), {
+      headers: { accept: "text/event-stream", "x-banned": "yes" },
+    });
+    expect([banned.status, await banned.text()]).toEqual([401, "banned"]);
+    const client = await RawClient.connect(cluster.host(region).port);
+    client.upgrade(path, ["X-Banned: yes"]);
+    expect((await client.answer()).status).toBe(401);
+    client.close();
+    expect(await count(`hooks-${way}`)).toBe(0);
+  });
+
+  test("an event stream that nobody reads is broken off, and the others go on", async () => {
+    const id = `slow-${way}`;
+    const slow = await RawClient.connect(cluster.host(region).port);
+    slow.head(`GET /feed/${id}/-/topics/news`, ["Accept: text/event-stream"]);
+    const quick = await EventClient.open(region, id, "news");
+    await until("both are subscribed", async () => (await count(id)) === 2);
+    slow.socket.pause();
+    const messages = 150;
+    const text = "x".repeat(100_000);
+    for (let n = 0; n < messages; n++) await publish(id, `${n} ${text}`);
+    await until("the slow one is gone", async () => (await count(id)) === 1);
+    await until("the quick one has heard all", () => quick.text.includes(`data: ${messages - 1} `), 10_000);
+    expect(quick.events.map((event) => Number(event.split(" ")[0]))).toEqual(
+      Array.from({ length: messages }, (_, n) => n),
+    );
+    quick.close();
+    slow.close();
+    await until("nobody is subscribed", async () => (await count(id)) === 0);
+  }, 20_000);
+
+  test("a client that leaves before the first event leaves nothing behind", async () => {
+    const id = `left-${way}`;
+    for (let n = 0; n < 40; n++) {
+      const client = await RawClient.connect(cluster.host(region).port);
+      client.head(`GET /feed/${id}/-/topics/news`, ["Accept: text/event-stream"]);
+      for (let turn = 0; turn < n % 10; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+      client.close();
+    }
+    await until("nobody is subscribed", async () => (await count(id)) === 0);
+    await until("the edge holds nobody", () => cluster.host(region).parts.sockets.size === 0);
+    const activation = cluster.host("iad").parts.table.live(`feed/${id}`);
+    await until(
+      "the object has no socket",
+      () => activation?.socketCount === 0 && activation.openEvents === 0,
+    );
+  });
+});
+
+test("a host that stops ends event streams at every edge, and says so", async () => {
+  const streams = [
+    await EventClient.open("iad", "end", "news"),
+    await EventClient.open("ams", "end", "news"),
+  ];
+  await until("both are subscribed", async () => (await count("end")) === 2);
+  await cluster.host("iad").stop();
+  await until("both have ended", () => streams.every(({ isOver }) => isOver));
+  for (const stream of streams) expect(stream.text).toContain('event: close\ndata: {"code":1012');
+  await until("ams holds nobody", () => cluster.host("ams").parts.sockets.size === 0);
+});
