@@ -62,9 +62,9 @@ export const configDefaults = {
 /** @throws ConfigError naming the variable. */
 export function configFromEnvironment(env: Environment): ServerConfig {
   const number = (name: string, fallback: number, min: number) => numberSetting(env, name, fallback, min);
-  const onFly = env["FLY_APP_NAME"] !== undefined;
-  const secrets = (env["CLUSTER_SECRET"] ?? "").split(",").filter((secret) => secret !== "");
-  const isDev = env["STATEFUL_DEV"] === "1";
+  const onFly = env.FLY_APP_NAME !== undefined;
+  const secrets = (env.CLUSTER_SECRET ?? "").split(",").filter((secret) => secret !== "");
+  const isDev = env.STATEFUL_DEV === "1";
   if (secrets.length === 0 && onFly) {
     throw new ConfigError(
       "CLUSTER_SECRET is not set. Hosts trust each other by it: fly secrets set CLUSTER_SECRET=$(openssl rand -hex 32)",
@@ -74,14 +74,14 @@ export function configFromEnvironment(env: Environment): ServerConfig {
   if (short !== undefined)
     throw new ConfigError("CLUSTER_SECRET must have 16 characters or more in each of its parts.");
   return {
-    region: env["STATEFUL_REGION"] ?? env["FLY_REGION"] ?? configDefaults.region,
-    hostId: env["STATEFUL_HOST_ID"] ?? env["FLY_MACHINE_ID"] ?? `local-${process.pid}`,
-    bindAddress: env["STATEFUL_BIND"] ?? configDefaults.bindAddress,
+    region: env.STATEFUL_REGION ?? env.FLY_REGION ?? configDefaults.region,
+    hostId: env.STATEFUL_HOST_ID ?? env.FLY_MACHINE_ID ?? `local-${process.pid}`,
+    bindAddress: env.STATEFUL_BIND ?? configDefaults.bindAddress,
     port: number("PORT", configDefaults.port, 0),
-    publicUrl: env["STATEFUL_PUBLIC_URL"] ?? (onFly ? `https://${env["FLY_APP_NAME"]}.fly.dev` : undefined),
-    privateUrl: env["STATEFUL_PRIVATE_URL"] ?? flyPrivateUrl(env),
-    version: env["STATEFUL_VERSION"] ?? env["FLY_IMAGE_REF"] ?? configDefaults.version,
-    objectsFolder: env["STATEFUL_OBJECTS"] ?? configDefaults.objectsFolder,
+    publicUrl: env.STATEFUL_PUBLIC_URL ?? (onFly ? `https://${env.FLY_APP_NAME}.fly.dev` : undefined),
+    privateUrl: env.STATEFUL_PRIVATE_URL ?? flyPrivateUrl(env),
+    version: env.STATEFUL_VERSION ?? env.FLY_IMAGE_REF ?? configDefaults.version,
+    objectsFolder: env.STATEFUL_OBJECTS ?? configDefaults.objectsFolder,
     directory: directoryOptionsFromEnv(env),
     clusterSecrets: secrets,
     leaseTtlMs: number("STATEFUL_LEASE_TTL_MS", configDefaults.leaseTtlMs, 500),
@@ -95,7 +95,7 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     ),
     routeCacheEntriesMax: number("STATEFUL_ROUTE_CACHE_MAX", configDefaults.routeCacheEntriesMax, 1),
     placementBudgetMs: number("STATEFUL_PLACEMENT_BUDGET_MS", configDefaults.placementBudgetMs, 100),
-    clientAddressHeader: env["STATEFUL_CLIENT_ADDRESS_HEADER"] ?? (onFly ? "fly-client-ip" : undefined),
+    clientAddressHeader: env.STATEFUL_CLIENT_ADDRESS_HEADER ?? (onFly ? "fly-client-ip" : undefined),
     logsDebug: env.STATEFUL_LOG === "debug",
     isDev,
     simulatedDelayMs: undefined,
@@ -105,13 +105,13 @@ export function configFromEnvironment(env: Environment): ServerConfig {
 
 function flyPrivateUrl(env: Environment): string | undefined {
   const { FLY_MACHINE_ID: machine, FLY_APP_NAME: app } = env;
-  const port = env["PORT"] ?? String(configDefaults.port);
+  const port = env.PORT ?? String(configDefaults.port);
   // The name outlives the machine's address, which changes when Fly moves it to other hardware.
   return machine && app ? `http://${machine}.vm.${app}.internal:${port}` : undefined;
 }
 
 function memoryMb(env: Environment): number {
-  const onFly = Number(env["FLY_VM_MEMORY_MB"]);
+  const onFly = Number(env.FLY_VM_MEMORY_MB);
   const machineMb = onFly > 0 ? onFly : totalmem() / 1024 / 1024;
   return Math.floor(machineMb * memoryShareDefault);
 }

@@ -1,6 +1,6 @@
+import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 
 /**

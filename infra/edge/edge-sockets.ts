@@ -1,7 +1,7 @@
+import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import { EdgeSocket, nativeTopic } from "./edge-socket.ts";
 import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";

@@ -1,6 +1,6 @@
+import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import { StatefulError } from "../lib/errors.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ClientConnection, EdgeSocket } from "./edge-socket.ts";
 
 /** Native topics know WebSockets only; these are their equals for event streams. */

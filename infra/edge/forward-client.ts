@@ -144,9 +144,8 @@ class ForwardedEvent implements ChannelHandlers {
 
   #respond(head: ResponseHead, body: Uint8Array | ReadableStream<Uint8Array>): void {
     // Bytes off a link are never shared memory, which is all that BodyInit asks beyond Uint8Array.
-    const content = hasNoBody(head.status)
-      ? null
-      : (body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>);
+    const bytes = body as Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>;
+    const content = hasNoBody(head.status) ? null : bytes;
     const response = new Response(content, {
       status: head.status,
       headers: head.headers.map(([n, v]) => [n, v]),

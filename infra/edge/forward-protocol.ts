@@ -106,7 +106,7 @@ export function encodeForwardHead(head: ForwardHead): unknown[] {
 
 /** @throws StatefulError `bad_request` for anything that is not a head. */
 export function decodeForwardHead(value: unknown): ForwardHead {
-  if (!Array.isArray(value) || value.length !== 13) throw malformed("forward head");
+  if (!isList(value) || value.length !== 13) throw malformed("forward head");
   const [
     className,
     id,
@@ -121,7 +121,7 @@ export function decodeForwardHead(value: unknown): ForwardHead {
     clientAddress,
     chain,
     body,
-  ] = value as unknown[];
+  ] = value;
   const texts = { className, id, method, url, target, socketId, clientAddress };
   for (const [name, text] of Object.entries(texts)) if (typeof text !== "string") throw malformed(name);
   const isBody = body === "stream" || body === "none" || body instanceof Uint8Array;
@@ -130,19 +130,21 @@ export function decodeForwardHead(value: unknown): ForwardHead {
     (intent !== "own" && intent !== "place") ||
     !isBody ||
     !isUpgrade ||
+    typeof socketNumber !== "number" ||
     !Number.isSafeInteger(socketNumber)
   ) {
     throw malformed("forward head");
   }
-  if (!Array.isArray(chain) || !chain.every((key) => typeof key === "string")) throw malformed("chain");
+  if (!isList(chain) || !chain.every((key) => typeof key === "string")) throw malformed("chain");
   // Every member was checked above; TypeScript loses it between the record of texts and the names.
+  const checkedTexts = texts as Record<keyof typeof texts, string>;
   return {
-    ...(texts as Record<keyof typeof texts, string>),
+    ...checkedTexts,
     intent,
     headers: headerList(headers),
     upgrade: upgrade ?? undefined,
-    socketNumber: socketNumber as number,
-    chain: chain as string[],
+    socketNumber,
+    chain,
     body,
   };
 }
@@ -191,7 +193,7 @@ export function decodeRefusal(bytes: Uint8Array): Refusal {
   const value = unpack(bytes, "refusal");
   if (!Array.isArray(value) || !isErrorCode(value[0]) || typeof value[1] !== "string")
     throw malformed("refusal");
-  const [code, message, retryAfterMs, details, owner] = value as unknown[];
+  const [code, message, retryAfterMs, details, owner]: unknown[] = value;
   const options = {
     ...(typeof retryAfterMs === "number" && { retryAfterMs }),
     ...(typeof details === "object" && details !== null && { details: details as Record<string, unknown> }), // a MessagePack map
@@ -238,6 +240,11 @@ function headerList(value: unknown): [string, string][] {
 /** What a response may have: Fetch knows others for itself only. */
 export function isStatus(value: unknown): value is number {
   return typeof value === "number" && Number.isInteger(value) && value >= 200 && value <= 599;
+}
+
+/** `Array.isArray` makes of an unknown value a list of anything. */
+function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
 }
 
 function unpack(bytes: Uint8Array, what: string): unknown {

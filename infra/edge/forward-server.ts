@@ -4,9 +4,10 @@ import { OpenEvent } from "../host/open-event.ts";
 import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
 import { objectRef } from "../lib/object-ref.ts";
 import type { Channel, ChannelHandlers } from "../link/link.ts";
-import { isStreamed } from "../object/streamed-response.ts";
 import { UpgradeSlot } from "../object/event.ts";
+import { isStreamed } from "../object/streamed-response.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import { limitBody } from "./body-limit.ts";
 import { BodyPump, ReceivedBody } from "./body-stream.ts";
 import {
   bytesOf,
@@ -21,7 +22,6 @@ import {
   isStatus,
   type ResponseHead,
 } from "./forward-protocol.ts";
-import { limitBody } from "./body-limit.ts";
 import { forwardedHeaders } from "./http-fields.ts";
 import { acceptSocket } from "./local-socket.ts";
 import { RemoteSocketCarrier, ServedSocket } from "./served-socket.ts";

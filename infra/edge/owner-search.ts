@@ -215,7 +215,7 @@ export class OwnerSearch {
 }
 
 function reasonOf(error: StatefulError): RefusalReason {
-  const reason = error.details?.["reason"];
+  const reason = error.details?.reason;
   if (error.code === "host_draining") return "draining";
   if (error.code === "unknown_class") return "class_missing";
   return reason === "memory_limit" || reason === "outside_pinned_regions" ? reason : "object_limit";

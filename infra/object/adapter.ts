@@ -94,7 +94,10 @@ return app.handleError(c,unmatched(router,p,notFound),false,r)}`,
     ...WebStandardAdapter.composeError,
     inject: { failureResponse, isAnswer },
     // JavaScript throws anything; Elysia would answer with it. What is an answer stays one: `throw status(418)`.
-    declare: "if(!(error instanceof Error)&&!isAnswer(error))return failureResponse(context,error)\n",
+    // What a hook throws after the handler counts for more than the answer that the handler had made.
+    declare: `if(!(error instanceof Error)&&!isAnswer(error))return failureResponse(context,error)
+if(error instanceof Error&&typeof error.toResponse!=="function")context.response=undefined
+`,
     validationError: "return failureResponse(context,error)",
     unknownError: "return failureResponse(context,error)",
   },

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
 import type { SocketOwner } from "../../infra/edge/edge-socket.ts";
+import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";

@@ -196,6 +196,21 @@ test("a rejected promise of a handler that is not async is a failed handler too"
   expect(await (await host.get("/")).json()).toMatchObject({ code: "handler_failed" });
 });
 
+test.each(["afterHandle", "mapResponse"] as const)(
+  "O3 an %s hook that throws shows nothing either",
+  async (hook) => {
+    const thrown = new Error("password is hunter2");
+    const fails = () => {
+      throw thrown;
+    };
+    const host = new FakeHost(object("box").get("/", () => "fine", { [hook]: fails }));
+    const response = await host.get("/");
+    expect(response.status).toBe(500);
+    expect(await response.json()).toMatchObject({ code: "handler_failed", errorId: "error-1" });
+    expect(host.scope.failures).toEqual([{ errorId: "error-1", thrown }]);
+  },
+);
+
 test("O3 a StatefulError that a handler throws is its problem document", async () => {
   const host = new FakeHost(
     object("box").get("/", () => {

@@ -31,7 +31,7 @@ const echo = object("echo", { state: () => ({ calls: 0 }), limits: { bodyBytesMa
   .post("/text", ({ body }) => ({ body }), { parse: "text" })
   .put("/put", ({ request }) => new URL(request.url).search)
   .get("/live", () => "plain")
-  .ws("/live", { message() {} })
+  .ws("/live", { message: () => undefined })
   .all("/any", () => "any")
   .get("/rest/*", ({ params }) => params);
 
@@ -116,7 +116,7 @@ test("O1 a route is direct only where nothing else could be meant by the same re
 
 test("O1 a class whose hooks run around the router has no direct routes", () => {
   const wrapped = object("wrapped")
-    .onRequest(() => {})
+    .onRequest(() => undefined)
     .get("/", () => "");
   const definition = classDefinition(wrapped);
   if (definition === undefined) throw new Error("wrapped is not a class.");

@@ -111,6 +111,8 @@ test("L1 a primary that was away too long costs no memory state, no socket and n
     },
     ttlMs + 2000,
   );
+  const sessions = ["iad", "ams"].map((region) => cluster.host(region).parts.leases.session);
+  await until("both sessions have run out", () => sessions.every((session) => !session.isValid()), ttlMs);
   proxy.requests("flow");
   await until(
     "both hosts have new sessions",

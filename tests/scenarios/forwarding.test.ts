@@ -76,6 +76,23 @@ const probe = object("probe", { placement: { regions: ["iad"] } })
     };
     return new Response(new ReadableStream({ pull }));
   })
+  .post(
+    "/upload",
+    async ({ objectId, request }) => {
+      const { entered, left } = meeting(objectId);
+      let bytes = 0;
+      try {
+        for await (const chunk of request.body ?? []) {
+          bytes += chunk.length;
+          entered.resolve("reading");
+        }
+        left.resolve(`whole, with ${bytes} bytes`);
+      } catch {
+        left.resolve("broken off");
+      }
+    },
+    { parse: "none" },
+  )
   .all("/wait", async ({ objectId, request }) => {
     const { entered, left, go } = meeting(objectId);
     meeting(objectId).runs++;
@@ -195,7 +212,7 @@ test("status, cookies, query and URL come through a forward as they are", async 
   });
 });
 
-test("fields of the connection, and ours, reach neither the handler nor the client", async () => {
+test("E8 fields of the connection, and ours, reach neither the handler nor the client", async () => {
   await ownedByIad("hops");
   const asked = [
     "Connection: keep-alive, X-Private",
@@ -233,7 +250,7 @@ describe.each([...ways])("%s", (way, region) => {
     expect(rest).toContain("event: second\ndata: 2");
   });
 
-  test("a client that goes away ends the handler's signal, and one that got its answer does not", async () => {
+  test("E7 a client that goes away ends the handler's signal, and one that got its answer does not", async () => {
     const path = await ownedByIad(`signal-${way}`);
     const leaving = new AbortController();
     const asked = fetch(cluster.url(region, `${path}/wait`), { signal: leaving.signal }).catch(
@@ -270,6 +287,23 @@ describe.each([...ways])("%s", (way, region) => {
     );
     await quiet(path);
   });
+
+  test.each(["Content-Length: 200000", "Transfer-Encoding: chunked"])(
+    "an upload (%s) whose client goes away is broken off, never taken for whole",
+    async (framing) => {
+      const id = `upload-${way}-${framing.length}`;
+      const path = await ownedByIad(id);
+      const client = await RawClient.connect(cluster.host(region).port);
+      client.head(`POST ${path}/upload`, [framing]);
+      client.socket.write(
+        framing.startsWith("Content") ? "x".repeat(70_000) : `11170\r\n${"x".repeat(70_000)}\r\n`,
+      );
+      await withinLimit("the first bytes", meeting(id).entered.promise);
+      client.close();
+      expect(await withinLimit("the end", meeting(id).left.promise)).toBe("broken off");
+      await quiet(path);
+    },
+  );
 
   test("a client that leaves an event stream ends its generator at the next event", async () => {
     const path = await ownedByIad(`left-${way}`);
@@ -327,7 +361,7 @@ function cutLinks(): void {
 }
 
 describe("an owner that is lost", () => {
-  test("after it accepted: 502 outcome_unknown, the handler ran once and its signal ended", async () => {
+  test("E3 after it accepted: 502 outcome_unknown, the handler ran once and its signal ended", async () => {
     for (const method of ["GET", "POST"]) {
       const path = await ownedByIad(`cut-${method}`);
       const asked = fetch(cluster.url("ams", `${path}/wait`), { method });
@@ -393,7 +427,7 @@ function offersOpen(): number {
   return link instanceof LinkConnection ? link.channelCount : 0;
 }
 
-test("an owner that nobody can dial is owner_unreachable, and nobody takes the object over", async () => {
+test("E5 an owner that nobody can dial is owner_unreachable, and nobody takes the object over", async () => {
   const lost = await cluster.add("nrt", { privateUrl: "http://127.0.0.1:1" });
   await until("all know nrt", () => cluster.hosts.every(({ parts }) => parts.leases.hosts.length === 3));
   const ids = ["a", "b", "c", "d", "e", "f"];

@@ -126,7 +126,7 @@ function expectBounded(growths: readonly Growth[]): void {
   for (const { bytes } of growths) expect(bytes).toBeLessThan(growthBytesMax);
 }
 
-test("a large upload waits at the client while the handler does not read, and then arrives whole", async () => {
+test("E4 a large upload waits at the client while the handler does not read, and then arrives whole", async () => {
   for (const [edge, fields] of [
     [iad, [`Content-Length: ${bodyBytes}`]],
     [ams, [`Content-Length: ${bodyBytes}`]],
@@ -145,7 +145,7 @@ test("a large upload waits at the client while the handler does not read, and th
   }
 }, 120_000);
 
-test("a large upload whose first host turns out to be stale is sent once, to the owner", async () => {
+test("E2 E4 a large upload whose first host turns out to be stale is sent once, to the owner", async () => {
   await iad.ask({ ask: "mislead", key: "bytes/stale", region: "nrt" });
   const growths = await growthDuring({ edge: iad, owner: ams, stale: nrt }, async () => {
     await ams.ask({ ask: "release" });
@@ -159,7 +159,7 @@ test("a large upload whose first host turns out to be stale is sent once, to the
   expect(growths[2]?.bytes).toBeLessThan(8 * megabyte);
 }, 60_000);
 
-test("a large download waits at the handler while the client does not read, and then arrives whole", async () => {
+test("E4 a large download waits at the handler while the client does not read, and then arrives whole", async () => {
   for (const edge of [iad, ams]) {
     const growths = await growthDuring({ edge: iad, owner: ams }, async () => {
       const client = await RawClient.connect(edge.port);

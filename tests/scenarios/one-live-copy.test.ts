@@ -101,7 +101,7 @@ describe.each([...directoryKinds])("with the directory on %s", (directory) => {
   }, 60_000);
 });
 
-test("L5 a route cache that is wrong costs one hop and no wrong answer", async () => {
+test("L5 E2 a route cache that is wrong costs one hop and no wrong answer", async () => {
   cluster = await startCluster({ classes: [counter] });
   const [iad, ams, nrt] = regions.map((region) => cluster.host(region));
   if (!iad || !ams || !nrt) throw new Error("The cluster has not started.");

@@ -168,7 +168,7 @@ describe.each([...ways])("%s", (way, region) => {
     listener.close();
   });
 
-  test("what clients send on the endpoint is published where the class says so", async () => {
+  test("T3 what clients send on the endpoint is published where the class says so", async () => {
     const clients = [await socket("iad", `wall-${way}`, "wall"), await socket(region, `wall-${way}`, "wall")];
     await until("both are subscribed", async () => (await count(`wall-${way}`, "wall")) === 2);
     clients[1]?.send("hello");
@@ -186,7 +186,7 @@ describe.each([...ways])("%s", (way, region) => {
   });
 
   test.each(["inner", "undeclared", "members", "hasOwnProperty"])(
-    "the topic %p is closed to a stranger, 403",
+    "T3 the topic %p is closed to a stranger, 403",
     async (topic) => {
       const path = `/feed/closed-${way}/-/topics/${topic}`;
       const stream = await fetch(cluster.url(region, path), { headers: { accept: "text/event-stream" } });

@@ -12,7 +12,7 @@ class NotingEdge implements TopicEdge {
   }
 }
 
-test("a publish is one message to each edge that has subscribers, however many those are", () => {
+test("T1 a publish is one message to each edge that has subscribers, however many those are", () => {
   const hub = new TopicHub("room/a");
   const [near, far, deaf] = [new NotingEdge(), new NotingEdge(), new NotingEdge()];
   for (let n = 0; n < 5; n++) hub.subscribe("chat", near);
