@@ -44,8 +44,8 @@ process.on("disconnect", () => void stop());
 process.on("SIGTERM", () => void stop());
 process.on("SIGINT", () => setTimeout(stop, interruptPatienceMs));
 process.on("SIGHUP", () => setTimeout(stop, interruptPatienceMs));
-process.on("uncaughtException", crash);
-process.on("unhandledRejection", crash);
+process.on("uncaughtException", stray);
+process.on("unhandledRejection", stray);
 // Only the cluster of the same checkout writes to this channel.
 process.on("message", (order) => void obey(order as HostOrder));
 
@@ -93,10 +93,10 @@ async function stop(): Promise<void> {
   process.exit(host === undefined ? 1 : 0);
 }
 
-/** An error that nobody caught ends a host in production too (Bun's default); here it is told in words first. */
-function crash(error: unknown): void {
+/** An error that nobody waits for is told, and the host goes on, as in production; one of the start itself ends it. */
+function stray(error: unknown): void {
   log.error("unhandled error", { error });
-  setTimeout(() => process.exit(1), lastWordsMs);
+  if (host === undefined) setTimeout(() => process.exit(1), lastWordsMs);
 }
 
 function tell(message: HostMessage): void {

@@ -23,6 +23,8 @@ export const linkPath = "/-/link";
 const messageBytesMax = 16 * 1024 * 1024;
 /** Bun closes a socket without a word at this multiple of the limit; the edge's sweep, with one, at the limit itself. */
 const hardBackpressureFactor = 16;
+/** A request on which nothing moves for this long is ended, so that clients which say no more hold no object (seconds). */
+const requestIdleTimeoutS = 120;
 /** Bun pings an idle client at this interval and closes it when nothing comes back (seconds). */
 const socketIdleTimeoutS = 60;
 
@@ -62,7 +64,7 @@ export class Frontend implements DispatcherFrontend {
     return {
       hostname: bindAddress,
       port,
-      idleTimeout: 0, // Event streams and slow uploads are legitimate; what may wait is bounded where it waits.
+      idleTimeout: requestIdleTimeoutS,
       maxRequestBodySize: Number.MAX_SAFE_INTEGER, // Each class has its own limit, checked before its handler runs.
       development: false, // Bun's own error page shows the source of what threw.
       error: (thrown) => problem(asStatefulError(thrown)),

@@ -32,6 +32,10 @@ export interface HostOptions {
 
 /** How long a stopping host lets open requests finish before it gives its objects up. */
 const stopQuietLimitMs = 5000;
+/** How long all objects together may take to stop, their `onStop` hooks included; then the session is handed back. */
+const objectsStopLimitMs = 20_000;
+/** How long any other step of the stop may take. With these a stop ends within 45 s; `fly.toml` allows 60. */
+const stepLimitMs = 5000;
 const privateFallbackHost = "127.0.0.1";
 /** Class names that this host has ever seen on another: what tells "nobody has it now" from "there is no such class". */
 const knownClassesMax = 10_000;
@@ -154,16 +158,27 @@ export class RunningHost {
   async #stop(): Promise<void> {
     this.#isDraining = true;
     const running = this.#running;
-    await running?.table.close("drain", stopQuietLimitMs);
-    await running?.leases.stop();
+    await this.#step("objects", objectsStopLimitMs, running?.table.close("drain", stopQuietLimitMs));
+    await this.#step("session", stepLimitMs, running?.leases.stop());
     this.#sockets.closeAll(1012, "The host is going away; connect again.");
-    await running?.links.close();
+    await this.#step("links", stepLimitMs, running?.links.close());
     this.#sockets.stop();
     this.#memory.stop();
-    await this.#frontend.stop();
-    if (this.#options.directory === undefined) await this.#directory?.close();
-    await this.#resources.close();
+    await this.#step("server", stepLimitMs, this.#frontend.stop());
+    if (this.#options.directory === undefined) {
+      await this.#step("directory", stepLimitMs, this.#directory?.close());
+    }
+    await this.#step("resources", stepLimitMs, this.#resources.close());
     this.log.info("host.stopped");
+  }
+
+  /** One step of the stop. Whatever fails or hangs in it, the next is taken: the session above all is handed back. */
+  async #step(step: string, limitMs: number, work: Promise<void> | undefined): Promise<void> {
+    if (work === undefined) return;
+    const late = () => new Error(`It did not end within ${limitMs} ms.`);
+    await withTimeLimit(this.#clock, limitMs, work, late).catch((error: unknown) => {
+      this.log.warn("stop.step_failed", { step, error });
+    });
   }
 
   // -- wiring

@@ -2,12 +2,14 @@ import { ClassFileError } from "../../infra/host/class-folder.ts";
 import { ConfigError, configFromEnvironment } from "./config.ts";
 import { startHost } from "./host.ts";
 import { jsonLog } from "./log-lines.ts";
+import { surviveStrayErrors } from "./stray-errors.ts";
 
 /** One host in one process: `bun start`, and the container's command. SIGTERM and SIGINT stop it in order. */
 async function main(): Promise<void> {
   const config = configFromEnvironment(process.env);
   const { hostId, region } = config;
   const log = jsonLog((line) => process.stdout.write(`${line}\n`), { hostId, region }, config.logsDebug);
+  surviveStrayErrors(log);
   if (config.clusterSecrets.length === 0) {
     log.warn("secret.missing", { advice: "CLUSTER_SECRET is not set: no other host can link to this one." });
   }

@@ -1,4 +1,4 @@
-import { asStatefulError, StatefulError } from "../lib/errors.ts";
+import { asStatefulError, type StatefulError } from "../lib/errors.ts";
 import type { Channel } from "../link/link.ts";
 
 /** The three messages that carry a body; their numbers differ by direction. */
@@ -27,7 +27,10 @@ export class BodyPump {
     this.#kinds = kinds;
   }
 
-  /** Resolves when the whole stream is sent, or it failed, or `stop` was called. Never rejects. */
+  /**
+   * Resolves when the whole stream is sent, or it failed, or `stop` was called. Never rejects, and never closes the
+   * channel: its owner would not hear of that.
+   */
   async run(): Promise<void> {
     const { body, bodyEnd, bodyFailed } = this.#kinds;
     try {
@@ -36,10 +39,11 @@ export class BodyPump {
         if (done) break;
         await sendChunks(chunkBytes(value), this.#channel, body);
       }
-      if (this.#channel.isOpen) sendOrClose(this.#channel, bodyEnd, "");
+      await sendPatiently(this.#channel, bodyEnd, "");
     } catch (thrown) {
       this.stop(thrown);
-      if (this.#channel.isOpen) this.#channel.send(bodyFailed, "");
+      // Where it is the channel that ended, both sides know already.
+      await sendPatiently(this.#channel, bodyFailed, "").catch(ignoreRepeatedFailure);
     }
   }
 
@@ -61,15 +65,13 @@ function chunkBytes(chunk: unknown): Uint8Array {
 async function sendChunks(bytes: Uint8Array, channel: Channel, kind: number): Promise<void> {
   for (let start = 0; start < bytes.length; start += chunkBytesMax) {
     await channel.writable();
-    sendOrClose(channel, kind, bytes.subarray(start, start + chunkBytesMax));
+    await sendPatiently(channel, kind, bytes.subarray(start, start + chunkBytesMax));
   }
 }
 
-function sendOrClose(channel: Channel, kind: number, payload: Uint8Array | string): void {
-  if (channel.send(kind, payload)) return;
-  const error = new StatefulError("link_overloaded", "The link between the two hosts is congested.");
-  channel.close(error);
-  throw error;
+/** Room is not reserved, so whoever waited for it may find it taken, and waits again. Rejects where the channel has ended. */
+async function sendPatiently(channel: Channel, kind: number, payload: Uint8Array | string): Promise<void> {
+  while (!channel.send(kind, payload)) await channel.writable();
 }
 
 function ignoreRepeatedFailure(): void {

@@ -1,6 +1,6 @@
 import type { Activation } from "../host/activation.ts";
 import { OpenEvent, RoutedEvent, type RoutedRequest } from "../host/open-event.ts";
-import type { Clock } from "../lib/clock.ts";
+import { type CancelTimer, type Clock, withTimeLimit } from "../lib/clock.ts";
 import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
@@ -24,7 +24,10 @@ export interface DispatcherSetup extends SearchSetup {
   readonly sockets: EdgeSockets;
   readonly clock: Clock;
   readonly log: Log;
-  /** How long an edge looks for a host that takes an object, over all attempts. */
+  /**
+   * How long an edge looks for a host: everything it asks the directory, every dial, and when it makes its last offer. Not
+   * how long the object's own `onStart` and `onStop` run, here or, bounded by `acceptTimeoutMs`, at the host it is offered to.
+   */
   readonly placementBudgetMs: number;
 }
 
@@ -92,12 +95,28 @@ export class Dispatcher {
     frontend: Frontend | undefined,
     chain: readonly string[],
   ): Promise<Response | undefined> {
-    const upgrade = frontend && this.#wantedUpgrade(request, frontend);
-    const search = new OwnerSearch(this.#setup, ref);
-    const deadlineMs = this.#setup.clock.monotonicMs() + this.#setup.placementBudgetMs;
+    const upgrade = frontend && this.#wantedUpgrade(ref, request, frontend);
+    try {
+      return await this.#carry(ref, target, request, upgrade, chain);
+    } finally {
+      if (upgrade && !upgrade.socket.hasOwner) upgrade.socket.disconnected(1006, "");
+    }
+  }
+
+  async #carry(
+    ref: ObjectRef,
+    target: string,
+    request: Request,
+    upgrade: WantedUpgrade | undefined,
+    chain: readonly string[],
+  ): Promise<Response | undefined> {
+    const { clock, placementBudgetMs } = this.#setup;
+    const search = new OwnerSearch(this.#setup, ref, chain);
+    const deadlineMs = clock.monotonicMs() + placementBudgetMs;
+    let last: HostRecord | undefined;
     let head: ForwardHead | undefined;
-    for (let offers = 0; offers < offersMax && this.#setup.clock.monotonicMs() < deadlineMs; offers++) {
-      const location = await search.next();
+    for (let offers = 0; offers < offersMax && clock.monotonicMs() < deadlineMs; offers++) {
+      const location = await this.#next(search, ref, deadlineMs);
       if (location.kind === "here") {
         const { activation } = location;
         const whole = head === undefined ? request : restored(request, head);
@@ -105,14 +124,32 @@ export class Dispatcher {
         return serveHere(activation, whole, target, chain);
       }
       head ??= await forwardHead(ref, target, request, upgrade, chain);
-      const answer = await this.#offer(search, location, head, request, upgrade);
+      last = location.host;
+      const offer = { location, head, request, upgrade, deadlineMs };
+      const answer = await this.#offer(search, offer);
       if (answer !== "again") return answer;
     }
-    const message = `No host took ${ref.key} within ${this.#setup.placementBudgetMs} ms and ${offersMax} offers.`;
-    throw new StatefulError("no_eligible_host", message, { retryAfterMs: 1000 });
+    throw search.exhausted(placementBudgetMs, offersMax, last);
   }
 
-  #wantedUpgrade(request: Request, frontend: Frontend): WantedUpgrade | undefined {
+  /** Where to go next, within the budget. An object that starts or stops here is found: its own code has its own limits. */
+  #next(search: OwnerSearch, ref: ObjectRef, deadlineMs: number): Promise<Location> {
+    const { clock, table, placementBudgetMs } = this.#setup;
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (table.isChanging(ref.key)) cancel = clock.after(placementBudgetMs, look);
+        else reject(search.late(placementBudgetMs));
+      };
+      let cancel: CancelTimer = clock.after(Math.max(0, deadlineMs - clock.monotonicMs()), look);
+      void search
+        .next()
+        .then(resolve, reject)
+        .finally(() => cancel());
+    });
+  }
+
+  /** Takes the connection's place at once, so that upgrades that wait for their hooks count as well. */
+  #wantedUpgrade(ref: ObjectRef, request: Request, frontend: Frontend): WantedUpgrade | undefined {
     const kind = wantsWebSocket(request)
       ? "websocket"
       : wantsTopicStream(request)
@@ -122,11 +159,8 @@ export class Dispatcher {
     if (this.#setup.sockets.isFull) {
       throw new StatefulError("host_full", "This host holds all the sockets it may.", { retryAfterMs: 1000 });
     }
-    return {
-      kind,
-      frontend,
-      client: { socketId: newSocketId(), clientAddress: frontend.clientAddress(request) },
-    };
+    const client = { socketId: newSocketId(), clientAddress: frontend.clientAddress(request) };
+    return { kind, frontend, client, socket: this.#setup.sockets.add(ref) };
   }
 
   // -- the owner is here
@@ -143,18 +177,13 @@ export class Dispatcher {
     const response = await activation.fetch(normalizedUpgrade(request), event);
     // A hook behind the route may have answered in its place.
     if (!slot.accepted || !response.ok) return response;
-    const socket = this.#setup.sockets.add(activation.ref);
-    try {
-      const virtual = acceptSocket(activation, socket, slot, wanted.client);
-      if (virtual) socket.attachOwner(new LocalSocketOwner(virtual, activation));
-      return this.#connect(socket, request, slot.accepted.headers, wanted);
-    } catch (thrown) {
-      socket.disconnected(1006, "");
-      throw thrown;
-    }
+    const virtual = acceptSocket(activation, wanted.socket, slot, wanted.client);
+    if (virtual) wanted.socket.attachOwner(new LocalSocketOwner(virtual, activation));
+    return this.#connect(request, slot.accepted.headers, wanted);
   }
 
-  #connect(socket: EdgeSocket, request: Request, headers: Headers | undefined, wanted: WantedUpgrade) {
+  #connect(request: Request, headers: Headers | undefined, wanted: WantedUpgrade) {
+    const { socket } = wanted;
     try {
       if (wanted.kind === "event-stream") return this.#setup.sockets.eventStream(socket).response(headers);
       if (wanted.frontend.upgrade(request, headers, socket)) return undefined;
@@ -170,43 +199,54 @@ export class Dispatcher {
 
   async #offer(
     search: OwnerSearch,
-    location: Extract<Location, { kind: "there" }>,
-    head: ForwardHead,
-    request: Request,
-    upgrade: WantedUpgrade | undefined,
+    { location, head, request, upgrade, deadlineMs }: WantedOffer,
   ): Promise<Response | undefined | "again"> {
-    const { links, sockets, routes } = this.#setup;
+    const { routes, clock } = this.#setup;
     const key = `${head.className}/${encodeURIComponent(head.id)}`;
-    const socket = upgrade && sockets.add({ key, className: head.className, id: head.id });
-    try {
-      const link = await links
-        .to(location.host)
-        .catch((thrown) => asStatefulError(thrown, "owner_unreachable"));
-      if (link instanceof StatefulError) {
-        search.unreachable(location, link);
-        return "again";
-      }
-      const offered = { ...head, intent: location.intent, socketNumber: socket?.socketId ?? 0 };
-      const outcome = await forward(link, { head: offered, request, socket });
-      if (outcome.kind === "refused") {
-        search.refused(location, outcome.refusal.error, outcome.refusal.owner);
-        return "again";
-      }
-      routes.put(key, { session: location.host.session, epoch: outcome.epoch });
-      if (outcome.kind === "response") return outcome.response;
-      if (socket === undefined || upgrade === undefined)
-        throw new StatefulError("internal", "An upgrade nobody asked for.");
-      return this.#connect(socket, request, outcome.headers, upgrade);
-    } finally {
-      if (socket && !socket.hasOwner) socket.disconnected(1006, "");
+    const link = await this.#link(location.host, deadlineMs);
+    if (link instanceof StatefulError) {
+      // The link says once why it cannot be had, at a level that is read; this is for whoever looks for one request.
+      this.#setup.log.debug("owner.unreachable", { object: key, host: location.host.hostId, error: link });
+      search.unreachable(location, link);
+      return "again";
     }
+    const socket = upgrade?.socket;
+    const offered = { ...head, intent: location.intent, socketNumber: socket?.socketId ?? 0 };
+    const outcome = await forward(link, { head: offered, request, socket, clock });
+    if (outcome.kind === "refused") {
+      search.refused(location, outcome.refusal.error, outcome.refusal.owner);
+      return "again";
+    }
+    routes.put(key, { session: location.host.session, epoch: outcome.epoch });
+    if (outcome.kind === "response") return outcome.response;
+    if (upgrade === undefined) throw new StatefulError("internal", "An upgrade nobody asked for.");
+    return this.#connect(request, outcome.headers, upgrade);
   }
+
+  #link(host: HostRecord, deadlineMs: number): Promise<Link | StatefulError> {
+    const { links, clock } = this.#setup;
+    const late = () => new StatefulError("owner_unreachable", "No link could be had in time.");
+    const remainingMs = Math.max(0, deadlineMs - clock.monotonicMs());
+    return withTimeLimit(clock, remainingMs, links.to(host), late).catch((thrown) =>
+      asStatefulError(thrown, "owner_unreachable"),
+    );
+  }
+}
+
+interface WantedOffer {
+  readonly location: Extract<Location, { kind: "there" }>;
+  readonly head: ForwardHead;
+  readonly request: Request;
+  readonly upgrade: WantedUpgrade | undefined;
+  readonly deadlineMs: number;
 }
 
 interface WantedUpgrade {
   readonly kind: "websocket" | "event-stream";
   readonly frontend: Frontend;
   readonly client: { readonly socketId: string; readonly clientAddress: string };
+  /** Reserved from the start, and given back unless an owner was attached to it. */
+  readonly socket: EdgeSocket;
 }
 
 const noCallers: readonly string[] = [];

@@ -60,9 +60,10 @@ export class EdgeSocket implements SocketCarrier {
     return this.#owner !== undefined;
   }
 
-  /** Who runs the handlers. Set once, before the connection opens. */
+  /** Who runs the handlers. Set once, before the connection opens; told at once where the host has stopped meanwhile. */
   attachOwner(owner: SocketOwner): void {
     this.#owner = owner;
+    if (this.#isOver) owner.closed(1006, "");
   }
 
   /** The client is connected. What the owner did meanwhile takes effect now, in order. */

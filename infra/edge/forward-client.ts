@@ -1,4 +1,5 @@
-import { StatefulError } from "../lib/errors.ts";
+import type { CancelTimer, Clock } from "../lib/clock.ts";
+import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
 import { BodyPump, ReceivedBody } from "./body-stream.ts";
 import type { EdgeSocket } from "./edge-socket.ts";
@@ -30,7 +31,14 @@ export interface Offer {
   readonly request: Request;
   /** The socket to attach when the owner accepts an upgrade. */
   readonly socket: EdgeSocket | undefined;
+  readonly clock: Clock;
 }
+
+/**
+ * How long an offer waits for `accept` or a refusal. The other host may have to take the lease and run `onStart`, which has
+ * 30 s, before it can say either; longer only keeps a client waiting for a host that is stuck.
+ */
+export const acceptTimeoutMs = 45_000;
 
 /**
  * Offers one event to another host and follows it to its end. A refusal can come only before `accept`; after `accept` the
@@ -42,8 +50,23 @@ export interface Offer {
 export function forward(link: Link, offer: Offer): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
     const event = new ForwardedEvent(offer, resolve, reject);
-    event.begin(link.open(forwardPurpose, encodeForwardHead(offer.head), event));
+    event.begin(openChannel(link, offer.head, event));
   });
+}
+
+/** What a link says of itself names sessions and addresses, which are no client's business: it stays as the cause. */
+function openChannel(link: Link, head: ForwardHead, handlers: ChannelHandlers): Channel {
+  try {
+    return link.open(forwardPurpose, encodeForwardHead(head), handlers);
+  } catch (thrown) {
+    const cause = asStatefulError(thrown);
+    if (cause.code === "body_too_large")
+      throw new StatefulError("body_too_large", "The head of the request is too large to forward.", {
+        cause,
+      });
+    const message = "The link to the owner's host takes no more requests.";
+    throw new StatefulError(cause.code, message, { cause, retryAfterMs: 1000 });
+  }
 }
 
 type ForwardPhase =
@@ -61,6 +84,7 @@ class ForwardedEvent implements ChannelHandlers {
   #phase: ForwardPhase = { name: "offered" };
   #epoch = 0;
   #requestBody: BodyPump | undefined;
+  #cancelAcceptLimit: CancelTimer | undefined;
 
   constructor(offer: Offer, resolve: (outcome: ForwardOutcome) => void, reject: (error: unknown) => void) {
     this.#offer = offer;
@@ -71,8 +95,9 @@ class ForwardedEvent implements ChannelHandlers {
   begin(channel: Channel): void {
     const { signal } = this.#offer.request;
     this.#channel = channel;
-    if (signal.aborted) this.#clientLeft();
-    else signal.addEventListener("abort", this.#clientLeft, { once: true });
+    if (signal.aborted) return this.#clientLeft();
+    signal.addEventListener("abort", this.#clientLeft, { once: true });
+    this.#cancelAcceptLimit = this.#offer.clock.after(acceptTimeoutMs, () => this.#notAccepted(channel));
   }
 
   message(channel: Channel, kind: number, payload: Uint8Array | string): void {
@@ -119,6 +144,7 @@ class ForwardedEvent implements ChannelHandlers {
     if (this.#phase.name !== "offered") throw new StatefulError("bad_request", "The owner accepted twice.");
     const { head, request } = this.#offer;
     this.#phase = { name: "accepted" };
+    this.#cancelAcceptLimit?.();
     this.#epoch = epoch;
     if (head.body !== "stream" || request.body === null) return;
     this.#requestBody = new BodyPump(request.body, channel, fromEdge);
@@ -157,8 +183,8 @@ class ForwardedEvent implements ChannelHandlers {
 
   #upgraded(channel: Channel, head: ResponseHead): void {
     const { socket, request } = this.#offer;
-    if (socket === undefined)
-      return channel.close(new StatefulError("bad_request", "No upgrade was asked for."));
+    // Thrown, not closed: only then do the handlers of this side, and so whoever waits, hear of it.
+    if (socket === undefined) throw new StatefulError("bad_request", "No upgrade was asked for.");
     const owner = new RemoteSocketOwner(channel, socket);
     socket.attachOwner(owner);
     this.#phase = { name: "socket", owner };
@@ -168,6 +194,16 @@ class ForwardedEvent implements ChannelHandlers {
       headers: new Headers(head.headers.map(([n, v]) => [n, v])),
       epoch: this.#epoch,
     });
+  }
+
+  #notAccepted(channel: Channel): void {
+    const why = new StatefulError(
+      "outcome_unknown",
+      `Neither accepted nor refused within ${acceptTimeoutMs} ms.`,
+    );
+    this.#over();
+    this.#reject(lostOwner("offered", this.#offer.head.method, why));
+    channel.close(why);
   }
 
   readonly #clientLeft = (): void => {
@@ -188,6 +224,7 @@ class ForwardedEvent implements ChannelHandlers {
 
   #over(): void {
     this.#phase = { name: "over" };
+    this.#cancelAcceptLimit?.();
     // The owner wants no more of a request that it has answered.
     this.#requestBody?.stop(undefined);
     this.#offer.request.signal.removeEventListener("abort", this.#clientLeft);

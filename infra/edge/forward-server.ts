@@ -52,7 +52,7 @@ export class ServedEvent implements ChannelHandlers {
     this.#head = decodeForwardHead(head);
     this.#table = table;
     this.#edge = edge;
-    void this.#serve();
+    this.#serve().catch((thrown) => this.#end(asStatefulError(thrown)));
   }
 
   message(channel: Channel, kind: number, payload: Uint8Array | string): void {
@@ -78,16 +78,18 @@ export class ServedEvent implements ChannelHandlers {
     if (admitted instanceof StatefulError) return this.#refuse(admitted, undefined);
     if ("owned" in admitted) return this.#refuse(notHere(this.#head), admitted);
     const { phase } = admitted;
-    this.#channel.send(fromOwner.accept, encodeNumbers("epoch" in phase ? phase.epoch : 0));
+    this.#send(fromOwner.accept, encodeNumbers("epoch" in phase ? phase.epoch : 0));
+    if (!this.#channel.isOpen) return; // Nobody was told that it is accepted, so nothing may run.
     await this.#respond(await this.#run(admitted).catch((thrown) => failure(admitted, thrown)));
   }
 
   async #admit(): Promise<Activation | Elsewhere | StatefulError> {
     try {
-      const ref = objectRef(this.#head.className, this.#head.id);
+      const { className, id, intent, chain } = this.#head;
+      const ref = objectRef(className, id);
       return (
         this.#table.live(ref.key) ??
-        (await this.#table.activate(ref, this.#head.intent === "place" ? "free" : "mine"))
+        (await this.#table.activate(ref, intent === "place" ? "free" : "mine", chain))
       );
     } catch (thrown) {
       return asStatefulError(thrown);
@@ -162,11 +164,15 @@ export class ServedEvent implements ChannelHandlers {
   }
 
   #send(kind: number, payload: Uint8Array): void {
-    if (this.#channel.isOpen && !this.#channel.send(kind, payload)) {
-      this.#channel.close(
-        new StatefulError("link_overloaded", "The link between the two hosts is congested."),
-      );
-    }
+    if (!this.#channel.isOpen || this.#channel.send(kind, payload)) return;
+    this.#end(new StatefulError("link_overloaded", "The link between the two hosts is congested."));
+  }
+
+  /** Ends the conversation from this side. A channel does not tell its own handlers of that, so it is done here. */
+  #end(error: StatefulError): void {
+    if (!this.#channel.isOpen) return;
+    this.#channel.close(error);
+    this.closed(this.#channel, error);
   }
 }
 

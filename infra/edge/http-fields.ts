@@ -1,7 +1,4 @@
-/**
- * Which header fields belong to one connection and so are never forwarded (RFC 9110, section 7.6.1), and which are ours:
- * a client cannot send those, whatever they might mean one day.
- */
+/** Which header fields belong to one connection and so are never forwarded (RFC 9110, section 7.6.1). */
 const hopByHop = new Set([
   "connection",
   "keep-alive",
@@ -14,14 +11,10 @@ const hopByHop = new Set([
   "upgrade",
 ]);
 
-const internalPrefix = "x-stateful-";
-
 export function forwardedHeaders(headers: Headers): [string, string][] {
   const named = headers.get("connection")?.toLowerCase().split(",") ?? [];
   const ofThisConnection = new Set(named.map((name) => name.trim()));
-  return [...headers].filter(
-    ([name]) => !hopByHop.has(name) && !ofThisConnection.has(name) && !name.startsWith(internalPrefix),
-  );
+  return [...headers].filter(([name]) => !hopByHop.has(name) && !ofThisConnection.has(name));
 }
 
 export function wantsWebSocket(request: Request): boolean {

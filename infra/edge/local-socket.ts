@@ -31,6 +31,14 @@ export function acceptSocket(
   return socket;
 }
 
+/** Whether a message has more bytes than that, as UTF-8 where it is text: a unit of text has three at most. */
+export function isLongerThan(message: SocketData, bytesMax: number): boolean {
+  if (message.length > bytesMax) return true;
+  return (
+    typeof message === "string" && message.length * 3 > bytesMax && Buffer.byteLength(message) > bytesMax
+  );
+}
+
 /** Events of a socket whose owner is this host itself: straight calls. */
 export class LocalSocketOwner implements SocketOwner {
   readonly #socket: VirtualSocket;
@@ -45,7 +53,7 @@ export class LocalSocketOwner implements SocketOwner {
     void this.#socket.opened();
   }
   message(message: SocketData): void {
-    if (message.length > this.#messageBytesMax)
+    if (isLongerThan(message, this.#messageBytesMax))
       return this.#socket.close(1009, "The message is over the limit.");
     void this.#socket.received(message);
   }

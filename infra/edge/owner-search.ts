@@ -60,18 +60,23 @@ const askAnother: ReadonlySet<string> = new Set([
 export class OwnerSearch {
   readonly #setup: SearchSetup;
   readonly #ref: ObjectRef;
+  readonly #chain: readonly string[];
   #learned: KnownOwner | undefined;
   /** Why a host that seems to be the owner was passed over: the better answer where nobody else may take the object. */
   #unreachable: { readonly session: string; readonly error: StatefulError } | undefined;
+  /** What `next` waits for, should that take too long. */
+  #waitsFor = "the directory";
   #hasAskedCache = false;
   #hasAskedReplica = false;
   readonly #excluded = new Map<string, RefusalReason>();
   /** Sessions that were asked as owners and were not: no hint leads there twice. */
   readonly #notOwners = new Set<string>();
 
-  constructor(setup: SearchSetup, ref: ObjectRef) {
+  /** `chain`: the objects that wait for the answer. A call back to one of them while it starts or stops would wait for ever. */
+  constructor(setup: SearchSetup, ref: ObjectRef, chain: readonly string[] = []) {
     this.#setup = setup;
     this.#ref = ref;
+    this.#chain = chain;
   }
 
   /** @throws StatefulError `unknown_class`, `no_eligible_host`, `owner_unreachable`, or why the directory refused. */
@@ -80,7 +85,10 @@ export class OwnerSearch {
     const live = table.live(this.#ref.key);
     if (live) return { kind: "here", activation: live };
     table.checkNotWaiting(this.#ref);
-    if (!isKnownClass(this.#ref.className)) await refreshHosts();
+    if (!isKnownClass(this.#ref.className)) {
+      this.#waitsFor = "the directory, asked which hosts are alive,";
+      await refreshHosts();
+    }
     if (!isKnownClass(this.#ref.className)) throw unknownClass(this.#ref);
     for (;;) {
       const route = await this.#knownOwner();
@@ -95,7 +103,7 @@ export class OwnerSearch {
       if (route.certain)
         throw unreachable(
           this.#ref,
-          "its host is not among those alive; once its lease has run out another takes over",
+          "Its host is not among those alive; once its lease has run out another takes over.",
         );
       this.#forget(route);
     }
@@ -113,13 +121,29 @@ export class OwnerSearch {
   /** The host that was asked cannot be reached from here. */
   unreachable(location: Location, error: StatefulError): void {
     if (location.kind === "here") return;
-    if (location.route?.certain) throw unreachable(this.#ref, error.message);
+    const { session, hostId, region } = location.host;
+    const seen = unreachable(this.#ref, `No link to ${hostId} (${region}) can be had.`, error);
+    if (location.route?.certain) throw seen;
     if (location.route) {
       // It may be the owner all the same: the next who names it is believed.
       this.#setup.routes.drop(this.#ref.key, location.route);
-      this.#unreachable = { session: location.route.session, error: unreachable(this.#ref, error.message) };
+      this.#unreachable = { session: location.route.session, error: seen };
     }
-    if (location.intent === "place") this.#excluded.set(location.host.session, "unreachable");
+    if (location.intent === "place") this.#excluded.set(session, "unreachable");
+  }
+
+  /** Why nothing came of it, where the time for finding a host is over while `next` waits. */
+  late(budgetMs: number): StatefulError {
+    const message = `No host for ${this.#ref.key} was found within ${budgetMs} ms: ${this.#waitsFor} has not answered.`;
+    return new StatefulError("directory_unavailable", message, { retryAfterMs: 1000 });
+  }
+
+  /** Why no host took the object, where the time or the offers are used up. */
+  exhausted(budgetMs: number, offers: number, last: HostRecord | undefined): StatefulError {
+    if (this.#unreachable) return this.#unreachable.error;
+    const asked = last ? ` The last that was asked is ${last.hostId} (${last.region}).` : "";
+    const message = `No host took ${this.#ref.key} within ${budgetMs} ms and ${offers} offers.${asked}`;
+    return new StatefulError("no_eligible_host", message, { retryAfterMs: 1000 });
   }
 
   async #knownOwner(): Promise<KnownOwner | undefined> {
@@ -136,6 +160,7 @@ export class OwnerSearch {
     }
     if (!this.#hasAskedReplica) {
       this.#hasAskedReplica = true;
+      this.#waitsFor = "the directory, asked for the object's owner,";
       const found = await leases.find(this.#ref);
       if (found && !this.#notOwners.has(found.session)) return { ...found, certain: false };
     }
@@ -166,6 +191,7 @@ export class OwnerSearch {
   async #aliveButUnreachable(): Promise<StatefulError | undefined> {
     if (this.#unreachable === undefined) return undefined;
     const { leases, refreshHosts } = this.#setup;
+    this.#waitsFor = "the directory, asked which hosts are alive,";
     await refreshHosts();
     return leases.host(this.#unreachable.session) && this.#unreachable.error;
   }
@@ -196,8 +222,9 @@ export class OwnerSearch {
 
   async #takeHere(when: "free" | "mine"): Promise<Location | undefined> {
     const { table, leases } = this.#setup;
+    this.#waitsFor = "the directory's primary, asked for the object's lease,";
     try {
-      const taken = await table.activate(this.#ref, when);
+      const taken = await table.activate(this.#ref, when, this.#chain);
       if (!("owned" in taken)) return { kind: "here", activation: taken };
       this.#learnFrom(taken);
     } catch (thrown) {
@@ -233,7 +260,8 @@ function noEligibleHost(ref: ObjectRef, answer: PlacementAnswer): StatefulError 
   return new StatefulError("no_eligible_host", message, { retryAfterMs: 1000, details: { refused } });
 }
 
-function unreachable(ref: ObjectRef, why: string): StatefulError {
-  const message = `The host that owns ${ref.key} cannot be reached from here: ${why}`;
-  return new StatefulError("owner_unreachable", message, { retryAfterMs: 1000 });
+/** A client reads `why`: it names hosts and regions, never addresses or sessions. Those are in the cause, for the log. */
+function unreachable(ref: ObjectRef, why: string, cause?: StatefulError): StatefulError {
+  const message = `The host that owns ${ref.key} cannot be reached from here. ${why}`;
+  return new StatefulError("owner_unreachable", message, { cause, retryAfterMs: 1000 });
 }

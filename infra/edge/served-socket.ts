@@ -13,6 +13,7 @@ import {
   fromOwner,
   publishPost,
 } from "./forward-protocol.ts";
+import { isLongerThan } from "./local-socket.ts";
 
 /** Another host as a publisher here sees it: one post on the link, whatever the number of its subscribers. */
 export class LinkEdge implements TopicEdge {
@@ -124,7 +125,7 @@ export class ServedSocket {
   }
 
   #receive(message: SocketData): void {
-    if (message.length > this.#messageBytesMax)
+    if (isLongerThan(message, this.#messageBytesMax))
       return this.#socket.close(1009, "The message is over the limit.");
     const handling = this.#socket.received(message);
     if (handling === undefined) this.#report();
@@ -140,7 +141,9 @@ export class ServedSocket {
       this.#isReportDue = false;
       const count = this.#handled;
       this.#handled = 0;
-      if (this.#channel.isOpen) this.#channel.send(fromOwner.handled, encodeNumbers(count));
+      // What could not be told now is told with the next: otherwise the edge would count those as under way for ever.
+      if (this.#channel.isOpen && !this.#channel.send(fromOwner.handled, encodeNumbers(count)))
+        this.#handled += count;
     });
   }
 }

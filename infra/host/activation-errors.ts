@@ -22,3 +22,10 @@ export function startFailed(ref: ObjectRef, errorId: string, cause: unknown): St
   const message = `onStart of ${ref.key} failed. The log has it under ${errorId}.`;
   return new StatefulError("start_failed", message, { cause, details: { errorId } });
 }
+
+/** Past a limit of the object. What was refused did not run, so it may come again. */
+export function tooMany(ref: ObjectRef, what: string, max: number): StatefulError {
+  return new StatefulError("queue_full", `${ref.key} has ${max} ${what}, which is its limit.`, {
+    retryAfterMs: 1000,
+  });
+}

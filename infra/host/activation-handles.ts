@@ -1,7 +1,8 @@
 import type { Sockets, Topics } from "../object/context.ts";
 import { encodeSocketMessage } from "../object/socket-message.ts";
 import type { Activation } from "./activation.ts";
-import type { VirtualSocket } from "./virtual-socket.ts";
+import type { TopicEdge } from "../topics/topic-hub.ts";
+import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
 
 /** `topics` as an author sees it. */
 export function topicsOf(activation: Activation): Topics {
@@ -31,4 +32,16 @@ function socketInfo(socket: VirtualSocket) {
     send: (message: unknown) => socket.send(encodeSocketMessage(message) as string | Uint8Array<ArrayBuffer>),
     close: (code?: number, reason?: string) => socket.close(code, reason),
   };
+}
+
+/** A publish that an edge could not take was missed by everyone who listens there: they are told instead of left out. */
+export function closeUndelivered(
+  sockets: ReadonlySet<VirtualSocket>,
+  edges: readonly TopicEdge[],
+  topic: string,
+): void {
+  for (const socket of [...sockets]) {
+    if (!edges.includes(socket.edge) || !socket.isSubscribed(topic)) continue;
+    socket.close(slowReaderCloseCode, "A message could not be delivered: the way to your edge is congested.");
+  }
 }

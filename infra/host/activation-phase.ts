@@ -11,15 +11,49 @@ import type { ObjectRef } from "../lib/object-ref.ts";
  *           session over   ▼ │ adopted by the next session (L1)
  *                       suspended ──somebody else has it──▶ over
  *
+ * A stop that the end of the session overtakes is remembered: once `onStop` has begun there is no way back to live, and
+ * adoption only finishes the stop. Before that nothing has happened to the object, and it lives on.
+ *
  * Once over, over for good, with the first cause. A suspended activation serves nobody; requests are refused, socket
  * messages wait, and it goes on only after the primary confirmed that nobody owned the object in between.
  */
 export type Phase =
   | { readonly name: "starting"; readonly session: Session }
   | { readonly name: "live"; readonly session: Session; readonly epoch: number }
-  | { readonly name: "suspended"; readonly session: Session; readonly epoch: number }
-  | { readonly name: "stopping"; readonly session: Session; readonly epoch: number }
+  | SuspendedPhase
+  | {
+      readonly name: "stopping";
+      readonly session: Session;
+      readonly epoch: number;
+      readonly onStop: "waiting" | "running";
+    }
   | { readonly name: "over"; readonly cause: StatefulError };
+
+interface SuspendedPhase {
+  readonly name: "suspended";
+  readonly session: Session;
+  readonly epoch: number;
+  readonly onStop: "waiting" | "running" | "done";
+}
+
+/** Its session is over: what was live or stopping waits for the next. */
+export function suspended(phase: Phase): Phase {
+  if (phase.name !== "live" && phase.name !== "stopping") return phase;
+  const { session, epoch } = phase;
+  return { name: "suspended", session, epoch, onStop: phase.name === "live" ? "waiting" : phase.onStop };
+}
+
+/** Adopted by the next session. `onStop: "done"` stays as it is: all that is left is to end it. */
+export function adopted(phase: SuspendedPhase, session: Session, epoch: number): Phase {
+  switch (phase.onStop) {
+    case "waiting":
+      return { name: "live", session, epoch };
+    case "running":
+      return { name: "stopping", session, epoch, onStop: "running" };
+    case "done":
+      return { ...phase, session, epoch };
+  }
+}
 
 /** Why no event may enter now; undefined where one may. */
 export function whyNotAccepting(phase: Phase, ref: ObjectRef): StatefulError | undefined {

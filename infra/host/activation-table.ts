@@ -1,23 +1,25 @@
 import type { HeldLease, HostLoad } from "../lease/directory.ts";
-import type { Acquisition, Leases, Session } from "../lease/leases.ts";
+import type { Acquisition, Leases } from "../lease/leases.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
-import type { Objects, StopReason } from "../object/context.ts";
+import type { StopReason } from "../object/context.ts";
 import { Activation } from "./activation.ts";
+import { Adoption } from "./adoption.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import { checkRoom } from "./host-limits.ts";
+import type { CallsFrom } from "./object-calls.ts";
 
 export interface ActivationTableSetup {
-  readonly leases: Pick<Leases, "acquire" | "adopt" | "release" | "session">;
+  readonly leases: Pick<Leases, "acquire" | "adopt" | "disown" | "release" | "session">;
   readonly classes: ReadonlyMap<string, ClassRuntime>;
   readonly region: string;
   readonly clock: Clock;
   readonly log: Log;
   readonly isDraining: () => boolean;
   readonly load: () => HostLoad;
-  readonly callsFrom: (chain: readonly string[]) => Objects;
+  readonly callsFrom: CallsFrom;
   /** In dev, state that cannot be cloned is refused when the object starts, not when it first has to move. */
   readonly checkState: boolean;
 }
@@ -27,6 +29,7 @@ export type Elsewhere = Extract<Acquisition, { owned: false }>;
 
 const idleSweepIntervalMs = 1000;
 const reloadQuietLimitMs = 5000;
+const noCallers: readonly string[] = [];
 
 /**
  * The objects that live on this host, at most one activation of each. Everything that starts, suspends, resumes or ends
@@ -39,10 +42,21 @@ export class ActivationTable {
   readonly #starting = new Map<string, Promise<Activation | Elsewhere>>();
   readonly #stopping = new Map<string, Promise<void>>();
   readonly #carriedState = new Map<string, object>();
+  /** Who waits for a start or a stop, by key. */
+  readonly #waiting = new Map<string, number>();
+  readonly #adoption: Adoption;
   #cancelSweep: CancelTimer;
 
   constructor(setup: ActivationTableSetup) {
     this.#setup = setup;
+    const { leases, clock, log } = setup;
+    this.#adoption = new Adoption({
+      leases,
+      clock,
+      log,
+      lost: (activation, cause) => this.#end(activation, cause),
+      over: (activation) => this.#forget(activation),
+    });
     this.#cancelSweep = this.#sweepLater();
   }
 
@@ -70,6 +84,12 @@ export class ActivationTable {
       throw waitsForDirectory(ref);
   }
 
+  /** Whether the object's own `onStart` or `onStop` runs here, each of which has a limit of its own. */
+  isChanging(key: string): boolean {
+    const name = this.#byKey.get(key)?.phase.name;
+    return name === "starting" || name === "stopping";
+  }
+
   all(): Iterable<Activation> {
     return this.#byKey.values();
   }
@@ -84,9 +104,32 @@ export class ActivationTable {
 
   /**
    * The live activation, started if need be, or who has it. Rejects with a `StatefulError`; with `host_full`,
-   * `host_draining` and `unknown_class` another host may be asked.
+   * `host_draining` and `unknown_class` another host may be asked. `chain`: the objects that wait for this one.
    */
-  async activate(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
+  async activate(
+    ref: ObjectRef,
+    when: "free" | "mine",
+    chain: readonly string[] = noCallers,
+  ): Promise<Activation | Elsewhere> {
+    const { key } = ref;
+    const existing = this.#byKey.get(key);
+    if (existing?.isLive) return existing;
+    if (chain.includes(key) && (this.#starting.has(key) || this.#stopping.has(key)))
+      throw callCycle(ref, chain);
+    const waiting = this.#waiting.get(key) ?? 0;
+    const limits = this.#setup.classes.get(ref.className)?.definition.limits;
+    if (limits && waiting >= limits.queueLengthMax) throw tooManyWait(ref, waiting);
+    this.#waiting.set(key, waiting + 1);
+    try {
+      return await this.#activated(ref, when);
+    } finally {
+      const left = (this.#waiting.get(key) ?? 1) - 1;
+      if (left > 0) this.#waiting.set(key, left);
+      else this.#waiting.delete(key);
+    }
+  }
+
+  async #activated(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
     await this.#stopping.get(ref.key);
     const existing = this.#byKey.get(ref.key);
     if (existing?.isLive) return existing;
@@ -100,7 +143,13 @@ export class ActivationTable {
 
   async #start(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
     const { leases, classes, clock, log, callsFrom } = this.#setup;
-    this.#checkAccepts(ref);
+    try {
+      this.#checkAccepts(ref);
+    } catch (refusal) {
+      // Others were told to ask here: what is left in the directory of an earlier time must not send them again.
+      if (when === "mine") leases.disown(ref);
+      throw refusal;
+    }
     const acquisition = await leases.acquire(ref, when);
     if (!acquisition.owned) return acquisition;
     const { session, epoch } = acquisition;
@@ -145,7 +194,7 @@ export class ActivationTable {
   async #settleLateStart(activation: Activation): Promise<void> {
     const { phase } = activation;
     if (phase.name !== "suspended") return;
-    if (phase.session !== this.#setup.leases.session) await this.#adopt([activation]);
+    if (phase.session !== this.#setup.leases.session) await this.#adoption.adopt([activation], 1);
     if (!activation.isLive) throw waitsForDirectory(activation.ref);
   }
 
@@ -154,34 +203,12 @@ export class ActivationTable {
   /** Nothing is served from here on; what lives may be adopted by the next session. */
   suspendAll(): void {
     for (const activation of this.#byKey.values()) activation.suspend();
+    this.#carriedState.clear(); // The leases that kept it here are gone.
   }
 
-  /** The next session is open: takes over what nobody took since, ends the rest. */
+  /** The next session is open: takes over what nobody took since, ends the rest. Never rejects. */
   async adoptAll(): Promise<void> {
-    await this.#adopt([...this.#byKey.values()].filter(({ phase }) => phase.name === "suspended"));
-  }
-
-  async #adopt(activations: readonly Activation[]): Promise<void> {
-    for (const [fromSession, group] of groupBySession(activations)) {
-      const leases = group.map(({ ref, phase }) => ({
-        object: ref,
-        epoch: "epoch" in phase ? phase.epoch : 0,
-      }));
-      const answers = await this.#setup.leases.adopt(fromSession, leases).catch((thrown) => {
-        // The new session ended as well. The one after it asks again: these stay suspended.
-        this.#setup.log.warn("adoption.failed", { error: thrown });
-      });
-      if (answers === undefined) return;
-      for (const activation of group) this.#settleAdoption(activation, answers.get(activation.ref.key));
-    }
-  }
-
-  #settleAdoption(activation: Activation, answer: Acquisition | undefined): void {
-    if (answer?.owned) return activation.resume(answer.session, answer.epoch);
-    this.#end(
-      activation,
-      new StatefulError("session_over", `${activation.ref.key} lives on another host by now.`),
-    );
+    await this.#adoption.adopt([...this.#byKey.values()].filter(({ phase }) => phase.name === "suspended"));
   }
 
   /** The directory does not show these as held by us (L9). */
@@ -198,8 +225,12 @@ export class ActivationTable {
 
   #end(activation: Activation, cause: StatefulError): void {
     activation.end(cause);
-    if (this.#byKey.get(activation.ref.key) === activation) this.#byKey.delete(activation.ref.key);
+    this.#forget(activation);
     this.#setup.log.warn("object.ended", { object: activation.ref.key, cause: cause.message });
+  }
+
+  #forget(activation: Activation): void {
+    if (this.#byKey.get(activation.ref.key) === activation) this.#byKey.delete(activation.ref.key);
   }
 
   // -- stopping
@@ -217,13 +248,28 @@ export class ActivationTable {
   async #stop(activation: Activation, reason: StopReason, quietLimitMs: number): Promise<void> {
     const { phase, ref } = activation;
     if (phase.name !== "live") return;
-    await activation.stop(reason, quietLimitMs);
+    try {
+      await activation.stop(reason, quietLimitMs);
+    } catch (thrown) {
+      this.#breakOff(activation, thrown);
+      throw thrown;
+    }
     if (activation.phase.name !== "over") return; // The session ended meanwhile: adoption decides.
-    if (this.#byKey.get(ref.key) === activation) this.#byKey.delete(ref.key);
+    this.#forget(activation);
     // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
     if (reason === "reload") this.#carriedState.set(ref.key, activation.lastState);
-    else this.#setup.leases.release({ object: ref, epoch: phase.epoch });
+    else this.#setup.leases.release({ object: ref, epoch: activation.epoch });
     this.#setup.log.debug("object.stopped", { object: ref.key, reason });
+  }
+
+  /** A stop that failed half-way would leave an object that neither serves nor makes room for the next. */
+  #breakOff(activation: Activation, thrown: unknown): void {
+    try {
+      activation.end(asStatefulError(thrown));
+    } finally {
+      this.#forget(activation);
+      this.#setup.leases.release({ object: activation.ref, epoch: activation.epoch });
+    }
   }
 
   /** The class's file changed: every object of it starts anew at its next event, with its state carried over. */
@@ -237,6 +283,8 @@ export class ActivationTable {
   }
 
   async #stopClass(className: string, reason: StopReason): Promise<void> {
+    const starting = [...this.#starting].filter(([key]) => key.startsWith(`${className}/`));
+    await Promise.allSettled(starting.map(([, start]) => start));
     const concerned = [...this.#byKey.values()].filter(({ ref }) => ref.className === className);
     await Promise.all(concerned.map((activation) => this.stop(activation, reason, reloadQuietLimitMs)));
   }
@@ -244,6 +292,7 @@ export class ActivationTable {
   /** Stops everything, in parallel; the host takes nothing any more. What is still starting is stopped once it has. */
   async close(reason: StopReason, quietLimitMs: number): Promise<void> {
     this.#cancelSweep();
+    this.#adoption.close();
     await Promise.allSettled(this.#starting.values());
     await Promise.allSettled(
       [...this.#byKey.values()].map((activation) => this.stop(activation, reason, quietLimitMs)),
@@ -267,7 +316,9 @@ export class ActivationTable {
         now - activation.idleSinceMs >= activation.runtime.definition.idleAfterMs &&
         activation.isLive
       ) {
-        void this.stop(activation, "idle");
+        this.stop(activation, "idle").catch((error) => {
+          this.#setup.log.error("object.stop.failed", { object: activation.ref.key, error });
+        });
       }
     }
   }
@@ -278,18 +329,6 @@ export class ActivationTable {
     this.#carriedState.delete(ref.key);
     return Object.assign(runtime.definition.state(), carried); // fields that the new code added keep their defaults
   }
-}
-
-function groupBySession(activations: readonly Activation[]): Map<string, Activation[]> {
-  const groups = new Map<string, Activation[]>();
-  for (const activation of activations) {
-    const session: Session | undefined = "session" in activation.phase ? activation.phase.session : undefined;
-    if (session === undefined) continue;
-    const group = groups.get(session.id);
-    if (group) group.push(activation);
-    else groups.set(session.id, [activation]);
-  }
-  return groups;
 }
 
 function checkCloneable(activation: Activation): void {
@@ -316,4 +355,14 @@ function outsideRegions(ref: ObjectRef, regions: readonly string[]): StatefulErr
 function waitsForDirectory(ref: ObjectRef): StatefulError {
   const message = `${ref.key} cannot be served: this host waits to have its lease confirmed.`;
   return new StatefulError("session_over", message, { retryAfterMs: 1000 });
+}
+
+function callCycle(ref: ObjectRef, chain: readonly string[]): StatefulError {
+  const path = [...chain, ref.key].join(" → ");
+  return new StatefulError("call_cycle", `The call comes back to an object that waits for it: ${path}.`);
+}
+
+function tooManyWait(ref: ObjectRef, waiting: number): StatefulError {
+  const message = `${ref.key} is about to start, and ${waiting} wait for it already, which is its limit.`;
+  return new StatefulError("queue_full", message, { retryAfterMs: 1000 });
 }

@@ -1,9 +1,7 @@
 import { nanoid } from "nanoid";
 import type { Session } from "../lease/leases.ts";
-import type { Clock } from "../lib/clock.ts";
 import { sleep, withTimeLimit } from "../lib/clock.ts";
 import { problem, StatefulError } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { Objects, Sockets, StartReason, StopReason, Topics } from "../object/context.ts";
 import type { ObjectEvent, ObjectScope } from "../object/event.ts";
@@ -12,9 +10,10 @@ import type { CompiledFetch } from "../object/object.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import { isStreamed } from "../object/streamed-response.ts";
 import { type SocketAtEdge, TopicHub } from "../topics/topic-hub.ts";
-import { handleOver, handlerFailed, outcomeUnknown, startFailed } from "./activation-errors.ts";
-import { socketsOf, topicsOf } from "./activation-handles.ts";
-import { type Phase, whyNotAccepting, whyNotReleasing } from "./activation-phase.ts";
+import { handleOver, handlerFailed, outcomeUnknown, startFailed, tooMany } from "./activation-errors.ts";
+import { closeUndelivered, socketsOf, topicsOf } from "./activation-handles.ts";
+import { adopted, type Phase, suspended, whyNotAccepting, whyNotReleasing } from "./activation-phase.ts";
+import type { ActivationSetup } from "./activation-setup.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import { heldStream } from "./held-stream.ts";
 import { type GateVisitor, InputGate } from "./input-gate.ts";
@@ -22,20 +21,7 @@ import { runHook } from "./lifecycle-hook.ts";
 import { ObjectTimers } from "./object-timers.ts";
 import type { HttpEvent } from "./open-event.ts";
 import { checkTopicName } from "./topic-limits.ts";
-import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
-
-export interface ActivationSetup {
-  readonly ref: ObjectRef;
-  readonly runtime: ClassRuntime;
-  readonly session: Session;
-  readonly epoch: number;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Calls to other objects, on behalf of an event with that chain of callers. */
-  callsFrom(chain: readonly string[]): Objects;
-  /** State of a class whose file was replaced in dev; undefined otherwise. */
-  readonly carriedState?: object;
-}
+import type { VirtualSocket } from "./virtual-socket.ts";
 
 const resumeWaitLimitMs = 30_000;
 
@@ -48,6 +34,7 @@ export class Activation implements ObjectScope {
   idleSinceMs: number;
   readonly startedAtMs: number;
   #phase: Phase;
+  #epoch: number;
   #state: object;
   #openEvents = 0;
   #hub: TopicHub | undefined;
@@ -56,6 +43,8 @@ export class Activation implements ObjectScope {
   #gate: InputGate | undefined;
   #resumed: PromiseWithResolvers<void> | undefined;
   #quiet: PromiseWithResolvers<void> | undefined;
+  /** Aborted when the activation ends, for the streams that are open then. */
+  #streams: AbortController | undefined;
   readonly #setup: ActivationSetup;
 
   constructor(setup: ActivationSetup) {
@@ -63,6 +52,7 @@ export class Activation implements ObjectScope {
     this.runtime = setup.runtime;
     this.#setup = setup;
     this.#phase = { name: "starting", session: setup.session };
+    this.#epoch = setup.epoch;
     this.#state = setup.carriedState ?? setup.runtime.definition.state();
     this.startedAtMs = setup.clock.wallMs();
     this.idleSinceMs = setup.clock.monotonicMs();
@@ -70,6 +60,10 @@ export class Activation implements ObjectScope {
 
   get phase(): Phase {
     return this.#phase;
+  }
+  /** Of its lease, the last that it had. */
+  get epoch(): number {
+    return this.#epoch;
   }
   get openEvents(): number {
     return this.#openEvents;
@@ -101,35 +95,45 @@ export class Activation implements ObjectScope {
     }
     if (this.#phase.name === "over") throw this.#phase.cause;
     // The session may have ended while onStart ran: then the next one adopts this activation or ends it, like any other.
-    this.#phase = { name: session.isValid() ? "live" : "suspended", session, epoch };
+    this.#phase = { name: "live", session, epoch };
+    if (!session.isValid()) this.suspend();
   }
 
   /** Takes no new event, waits up to `quietLimitMs` for open ones, runs `onStop`, and ends. */
   async stop(reason: StopReason, quietLimitMs: number): Promise<void> {
     if (this.#phase.name !== "live") return;
-    this.#phase = { ...this.#phase, name: "stopping" };
+    this.#phase = { ...this.#phase, name: "stopping", onStop: "waiting" };
     await this.whenQuiet(quietLimitMs);
     if (this.phase.name !== "stopping") return; // The session ended while it waited.
+    this.#phase = { ...this.phase, onStop: "running" };
     const { onStop } = this.runtime.definition;
     try {
       if (onStop) await runHook(this.#setup.clock, "onStop", () => onStop(new LifecycleEvent(this, reason)));
     } catch (thrown) {
       this.reportFailure(thrown, undefined);
     }
-    if (this.phase.name !== "stopping") return;
-    this.end(new StatefulError("not_owner", `${this.ref.key} has stopped (${reason}).`));
+    this.#stopped(`${this.ref.key} has stopped (${reason}).`);
+  }
+
+  #stopped(message: string): void {
+    if (this.#phase.name === "suspended") this.#phase = { ...this.#phase, onStop: "done" };
+    else this.end(new StatefulError("not_owner", message));
   }
 
   /** The session is over: nothing is accepted or released until `resume`. */
   suspend(): void {
-    if (this.#phase.name !== "live" && this.#phase.name !== "stopping") return;
-    this.#phase = { ...this.#phase, name: "suspended" };
+    this.#phase = suspended(this.#phase);
   }
 
-  /** The next session has adopted the lease (L1). */
+  /** The next session has adopted the lease (L1). A stop that was under way goes on: `suspended` and `adopted` have how. */
   resume(session: Session, epoch: number): void {
     if (this.#phase.name !== "suspended") return;
-    this.#phase = { name: "live", session, epoch };
+    this.#phase = adopted(this.#phase, session, epoch);
+    this.#epoch = epoch;
+    if (this.#phase.name === "suspended")
+      return this.end(new StatefulError("not_owner", `${this.ref.key} has stopped.`));
+    if (!session.isValid()) return this.suspend(); // The one after it adopts from here.
+    if (this.#phase.name !== "live") return;
     this.#resumed?.resolve();
     this.#resumed = undefined;
   }
@@ -139,6 +143,7 @@ export class Activation implements ObjectScope {
     if (this.#phase.name === "over") return;
     this.#phase = { name: "over", cause };
     this.#timers?.cancelAll();
+    this.#streams?.abort(cause);
     this.#gate?.close(cause);
     this.#resumed?.reject(cause);
     this.#resumed = undefined;
@@ -183,28 +188,34 @@ export class Activation implements ObjectScope {
     if (invalid) return invalid;
     const { queueLengthMax } = this.runtime.definition.limits;
     if (this.#openEvents < queueLengthMax) return undefined;
-    const message = `${this.ref.key} has ${queueLengthMax} open events, which is its limit.`;
-    return new StatefulError("queue_full", message, { retryAfterMs: 1000 });
+    return tooMany(this.ref, "open events", queueLengthMax);
   }
 
   /** The release check of a response (L3): a copy that lost its lease answers nobody. */
   #release(response: Response, event: HttpEvent): Response {
     this.#gate?.leave(event);
-    const held = isStreamed(response) ? this.#hold(response) : response;
-    if (held === response) this.#eventEnded();
+    const held = isStreamed(response) ? this.#hold(response, event) : response;
+    const isOpen = isStreamed(held);
+    if (!isOpen) this.#eventEnded();
     const invalid = whyNotReleasing(this.#phase, this.ref);
     if (invalid === undefined) return held;
     event.upgrade?.refuse();
-    if (held !== response) void held.body?.cancel(invalid); // which also ends the event
+    if (isOpen) void held.body?.cancel(invalid); // which also ends the event
     return problem(outcomeUnknown(invalid));
   }
 
-  #hold(response: Response): Response {
-    return heldStream(
-      response,
-      () => this.checkRelease(),
-      () => this.#eventEnded(),
-    );
+  /** A stream keeps its event open until it ends; one that cannot be read, as when it was sent before, is a failure. */
+  #hold(response: Response, event: HttpEvent): Response {
+    this.#streams ??= new AbortController();
+    try {
+      return heldStream(response, {
+        checkRelease: () => this.checkRelease(),
+        ended: () => this.#eventEnded(),
+        over: this.#streams.signal,
+      });
+    } catch (thrown) {
+      return this.#problem(thrown, event);
+    }
   }
 
   #eventEnded(): void {
@@ -243,10 +254,10 @@ export class Activation implements ObjectScope {
 
   /** Refuses with `queue_full` past the class's limit of sockets. */
   addSocket(socket: VirtualSocket): void {
+    const invalid = whyNotAccepting(this.#phase, this.ref);
+    if (invalid) throw invalid;
     const { socketsMax } = this.runtime.definition.limits;
-    if (this.socketCount >= socketsMax) {
-      throw new StatefulError("queue_full", `${this.ref.key} has ${socketsMax} sockets, which is its limit.`);
-    }
+    if (this.socketCount >= socketsMax) throw tooMany(this.ref, "sockets", socketsMax);
     this.#sockets ??= new Set();
     this.#sockets.add(socket);
     this.touched = true;
@@ -323,14 +334,7 @@ export class Activation implements ObjectScope {
     this.checkRelease();
     checkTopicName(topic);
     const failed = this.#hub?.publish(topic, message, except) ?? [];
-    if (failed.length === 0) return;
-    for (const socket of [...(this.#sockets ?? [])]) {
-      if (!failed.includes(socket.edge) || !socket.isSubscribed(topic)) continue;
-      socket.close(
-        slowReaderCloseCode,
-        "A message could not be delivered: the way to your edge is congested.",
-      );
-    }
+    if (failed.length > 0) closeUndelivered(this.#sockets ?? noSockets, failed, topic);
   }
 
   /** Throws where this activation may not let anything out (L3). */
@@ -356,10 +360,10 @@ export class Activation implements ObjectScope {
     return this.runtime.host;
   }
   get objects(): Objects {
-    return this.#setup.callsFrom([this.ref.key]);
+    return this.callsFrom([]);
   }
   callsFrom(chain: readonly string[]): Objects {
-    return this.#setup.callsFrom([...chain, this.ref.key]);
+    return this.#setup.callsFrom([...chain, this.ref.key], () => this.checkRelease());
   }
   get topics(): Topics {
     return topicsOf(this);
@@ -387,12 +391,8 @@ export class Activation implements ObjectScope {
 
   reportFailure(thrown: unknown, event: ObjectEvent | undefined): string {
     const errorId = nanoid(12);
-    this.#setup.log.error("handler.failed", {
-      errorId,
-      object: this.ref.key,
-      path: event?.path,
-      error: thrown,
-    });
+    const entry = { errorId, object: this.ref.key, path: event?.path, error: thrown };
+    this.#setup.log.error("handler.failed", entry);
     return errorId;
   }
 }

@@ -1,33 +1,50 @@
 import { markStreamed } from "../object/streamed-response.ts";
 
+export interface StreamHolder {
+  /** Throws where nothing may leave (L3). */
+  checkRelease(): void;
+  /** Runs once, however the stream ends. */
+  ended(): void;
+  /** Aborted when the activation is over: a stream whose source waits would otherwise never hear of it. */
+  readonly over: AbortSignal;
+}
+
 /**
  * A response whose body may still be growing, held to the lease: every chunk passes the release check, and a stream whose
- * owner lost its lease breaks instead of going on. `ended` runs once, however the stream ends.
+ * owner lost its lease breaks instead of going on. Throws where the body was read before.
  */
-export function heldStream(response: Response, checkRelease: () => void, ended: () => void): Response {
+export function heldStream(response: Response, holder: StreamHolder): Response {
   const source = response.body?.getReader();
-  if (source === undefined) {
-    ended();
-    return response;
-  }
+  if (source === undefined) throw new TypeError("The response has no body to hold.");
+  let stream: ReadableStreamDefaultController<Uint8Array> | undefined;
   let isOver = false;
   const finish = () => {
     if (isOver) return;
     isOver = true;
-    ended();
+    holder.over.removeEventListener("abort", abort);
+    holder.ended();
   };
+  const fail = (error: unknown) => {
+    finish();
+    source.cancel(error).catch(ignore);
+    stream?.error(error);
+  };
+  const abort = () => fail(holder.over.reason);
   const held: UnderlyingDefaultSource<Uint8Array> = {
+    start(controller) {
+      stream = controller;
+      holder.over.addEventListener("abort", abort, { once: true });
+    },
     async pull(controller) {
       try {
         const { done, value } = await source.read();
-        checkRelease();
+        if (isOver) return;
+        holder.checkRelease();
         if (!done) return controller.enqueue(asBytes(value));
         finish();
         controller.close();
       } catch (error) {
-        finish();
-        source.cancel(error).catch(ignore);
-        controller.error(error);
+        if (!isOver) fail(error);
       }
     },
     cancel(reason) {

@@ -7,10 +7,19 @@ import { classDefinition } from "../object/object.ts";
 /** Sends a request to an object, wherever it lives, on behalf of the callers in `chain`. */
 export type CallObject = (request: Request, chain: readonly string[]) => Promise<Response>;
 
-/** The `objects` handle: Eden's client over our own way to the owner, bound to the chain of callers. */
-export function objectCalls(call: CallObject): (chain: readonly string[]) => Objects {
-  return (chain) => {
-    const fetcher = (input: RequestInfo | URL, init?: RequestInit) => call(new Request(input, init), chain);
+/**
+ * The `objects` handle of an activation, for calls that carry this chain of callers. A call is an effect like any other:
+ * `checkRelease` throws before it leaves where the lease is over (L3).
+ */
+export type CallsFrom = (chain: readonly string[], checkRelease: () => void) => Objects;
+
+/** Eden's client over our own way to the owner. */
+export function objectCalls(call: CallObject): CallsFrom {
+  return (chain, checkRelease) => {
+    const fetcher = async (input: RequestInfo | URL, init?: RequestInit) => {
+      checkRelease();
+      return call(new Request(input, init), chain);
+    };
     return ((objectClass: unknown, id: string) => {
       const definition = classDefinition(objectClass);
       if (definition === undefined)

@@ -68,11 +68,14 @@ export class VirtualSocket implements RawSocket {
     return this.#activation.runSocketEvent(this, () => this.#behaviour.open(this));
   }
 
+  /** A client that has been closed says no more, whatever was on its way. */
   received(message: SocketData): void | Promise<void> {
+    if (this.#readyState >= 2) return;
     return this.#activation.runSocketEvent(this, () => this.#behaviour.message(this, message));
   }
 
   drained(): void | Promise<void> {
+    if (this.#readyState >= 2) return;
     return this.#activation.runSocketEvent(this, () => this.#behaviour.drain(this));
   }
 

@@ -2,10 +2,11 @@ import { type Clock, sleep, withTimeLimit } from "../lib/clock.ts";
 import { StatefulError } from "../lib/errors.ts";
 import { type Log, silentLog } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
-import type { Directory, HeldLease, HostRecord, Lease, LeaseHint } from "./directory.ts";
+import type { AdoptItem, Directory, HeldLease, HostRecord, Lease, LeaseHint } from "./directory.ts";
 import { HintReader } from "./hint-reader.ts";
 import { LeaseLine, type LeaseLineLimits, leaseLineLimits } from "./lease-line.ts";
 import type { Acquisition, LeaseEvents, Leases, Session } from "./leases.ts";
+import { processOfSession } from "./session-id.ts";
 import { type HostSelf, SessionKeeper, type SessionTimes, sessionTimes } from "./session-keeper.ts";
 import type { SessionLife, SessionOverReason } from "./session-life.ts";
 
@@ -133,10 +134,26 @@ class LeaseKeeper implements RunningLeases {
 
   async adopt(fromSession: string, leases: readonly HeldLease[]): Promise<ReadonlyMap<string, Acquisition>> {
     const { life, line } = this.#open();
-    const adopt = (lease: HeldLease) => this.#adoptOne(line, life, fromSession, lease);
-    const adopted = await Promise.all(leases.map(adopt));
-    const answers = await Promise.all(adopted.map((lease) => this.#acquisition(life, lease ?? nobodys)));
-    return new Map(leases.map((lease, index) => [lease.object.key, answers[index] ?? notOwned]));
+    const { batchItemsMax } = { ...leaseLineLimits, ...this.#options.limits };
+    const settled = new Map<string, Acquisition>();
+    const adopt = async (lease: HeldLease) => {
+      const adopted = await this.#adoptOne(line, life, fromSession, lease);
+      settled.set(lease.object.key, await this.#acquisition(life, adopted));
+    };
+    // No more at once than travel together: a line that is full of adoptions would refuse the rest of them.
+    for (let from = 0; from < leases.length && life.isValid(); from += batchItemsMax) {
+      const outcomes = await Promise.allSettled(leases.slice(from, from + batchItemsMax).map(adopt));
+      const failed = outcomes.filter((outcome) => outcome.status === "rejected");
+      const [first] = failed;
+      if (first === undefined) continue;
+      const { id: session } = life;
+      this.#log.warn("lease.adoption_unsettled", { session, objects: failed.length, error: first.reason });
+    }
+    return settled;
+  }
+
+  disown(object: ObjectRef): void {
+    this.#current?.line.disown(object);
   }
 
   find(object: ObjectRef): Promise<LeaseHint | undefined> {
@@ -160,16 +177,23 @@ class LeaseKeeper implements RunningLeases {
     await this.#verifying;
   }
 
-  /** Nothing was lost if nobody else holds it, so a quarantine is waited out: it ends, and the session renews meanwhile. */
+  /**
+   * Nothing was lost if nobody else holds it, so a quarantine is waited out: it ends, and the session renews meanwhile. A
+   * session of this process that had adopted it, and ended before it heard so, left it to us too: it is followed there.
+   */
   async #adoptOne(
     line: LeaseLine,
     life: SessionLife,
     fromSession: string,
     { object, epoch }: HeldLease,
-  ): Promise<Lease | undefined> {
+  ): Promise<Lease> {
+    let item: AdoptItem = { object, fromSession, fromEpoch: epoch };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await line.adopt({ object, fromSession, fromEpoch: epoch });
+        const lease = (await line.adopt(item)) ?? nobodys;
+        if (!isEarlierOf(life, lease)) return lease;
+        if (attempt === adoptAttemptsMax) throw notGiven(object);
+        item = { object, fromSession: lease.session, fromEpoch: lease.epoch };
       } catch (error) {
         const isWaiting = error instanceof StatefulError && error.code === "directory_recovering";
         if (!isWaiting || attempt === adoptAttemptsMax) throw error;
@@ -249,7 +273,11 @@ class LeaseKeeper implements RunningLeases {
 }
 
 const nobodys: Lease = { session: "", epoch: 0, alive: false };
-const notOwned: Acquisition = { owned: false, session: "", epoch: 0, owner: undefined };
+
+/** Whether a session that this process had before has the lease. */
+function isEarlierOf(life: SessionLife, { session }: Lease): boolean {
+  return session !== life.id && processOfSession(session) === processOfSession(life.id);
+}
 
 function notGiven(object: ObjectRef): StatefulError {
   return new StatefulError("directory_unavailable", `The directory gave ${object.key} to nobody. Try again.`);

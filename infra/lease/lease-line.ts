@@ -11,6 +11,7 @@ import type {
   HeldLease,
   Lease,
 } from "./directory.ts";
+import { processOfSession } from "./session-id.ts";
 import type { SessionLife } from "./session-life.ts";
 
 /**
@@ -92,6 +93,15 @@ export class LeaseLine {
 
   adopt(item: AdoptItem): Promise<Lease | undefined> {
     return this.#enter(this.#adopt, item.object.key, item);
+  }
+
+  /** Takes it where it is ours, for nobody: so it is released, with the epoch that it has by then. */
+  disown(object: ObjectRef): void {
+    const { life, limits } = this.#options;
+    if (life.over.aborted || this.#acquire.has(object.key)) return;
+    if (this.#acquire.size + this.#adopt.size >= limits.queueItemsMax) return;
+    this.#acquire.set(object.key, { item: { object, when: "mine" }, waiters: new Set() });
+    this.#start();
   }
 
   release(lease: HeldLease): void {
@@ -214,12 +224,26 @@ export class LeaseLine {
     // Told after its time, an answer cannot be acted on.
     if (!life.isValid()) return;
     const refusal = refusalOf(answer);
-    for (const [key, entry] of [...batch.acquire, ...batch.adopt]) {
+    for (const [key, entry] of batch.acquire) {
       const lease = answer.leases.get(key);
-      const isLost = lease?.alive === true && lease.session !== life.id;
-      if (refusal === undefined || isLost) resolveAll(entry, lease);
-      else rejectAll(entry, refusal);
+      if (lease?.session === life.id && (refusal !== undefined || entry.waiters.size === 0)) {
+        // Ours, and nobody here will serve it. Whoever asks again by now is behind this release in the line.
+        this.release({ object: entry.item.object, epoch: lease.epoch });
+      }
+      this.#tell(entry, lease, refusal);
     }
+    for (const [key, entry] of batch.adopt) {
+      // Adopting goes on while draining.
+      this.#tell(entry, answer.leases.get(key), answer.outcome === "draining" ? undefined : refusal);
+    }
+  }
+
+  #tell(entry: Entry<unknown>, lease: Lease | undefined, refusal: StatefulError | undefined): void {
+    // An earlier session of this process is nobody who could have won it.
+    const mine = processOfSession(this.#options.life.id);
+    const isLost = lease?.alive === true && processOfSession(lease.session) !== mine;
+    if (refusal === undefined || isLost) resolveAll(entry, lease);
+    else rejectAll(entry, refusal);
   }
 
   #retryDelayMs(failures: number): number {

@@ -24,7 +24,16 @@ export interface Leases {
   /** Gives a lease up. Best effort, batched: a lost release only leaves the object with a host that will take it again. */
   release(lease: HeldLease): void;
 
-  /** Takes over, for the current session, what an earlier session of this host held and nobody took since (L1). */
+  /**
+   * Gives up whatever the current session holds of an object that neither runs nor starts here, under whatever epoch: what
+   * was left to it would otherwise be looked for here until the session ends. An `acquire` that follows is not undone.
+   */
+  disown(object: ObjectRef): void;
+
+  /**
+   * Takes over, for the current session, what an earlier session of this host held and nobody took since (L1). What could
+   * not be settled is not in the answer: ask again, or leave it to the next session.
+   */
   adopt(fromSession: string, leases: readonly HeldLease[]): Promise<ReadonlyMap<string, Acquisition>>;
 
   /** A hint from the replica (L5); undefined on a miss or when the replica does not answer in time. */

@@ -164,7 +164,7 @@ class AuthorBehaviour implements SocketBehaviour {
   async #settle(socket: ObjectSocket, result: unknown): Promise<void> {
     try {
       const value = await result;
-      if (isIterator(value)) for await (const item of value) sendDefined(socket, item);
+      if (isIterator(value)) await sendEach(socket, value);
       else sendDefined(socket, value);
     } catch (thrown) {
       await this.#handleError(socket, thrown);
@@ -192,6 +192,17 @@ class AuthorBehaviour implements SocketBehaviour {
 /** What `onError` calls `code`. */
 function errorCode(thrown: unknown): unknown {
   return thrown instanceof Error && "code" in thrown ? thrown.code : "UNKNOWN";
+}
+
+/** Leaving the loop also ends the generator: nobody is there to be sent to. */
+async function sendEach(
+  socket: ObjectSocket,
+  items: AsyncIterable<unknown> | Iterable<unknown>,
+): Promise<void> {
+  for await (const item of items) {
+    if (socket.readyState > 1) return;
+    sendDefined(socket, item);
+  }
 }
 
 function sendDefined(socket: ObjectSocket, value: unknown): void {

@@ -10,7 +10,7 @@ import {
 const asked = (headers: Record<string, string>, method = "GET") =>
   new Request("http://edge.example/room/a", { method, headers });
 
-test("fields of the connection and our own stay behind, all others go on", () => {
+test("E8 fields of the connection stay behind, all others go on, whatever their name", () => {
   const headers = new Headers({
     "content-type": "text/plain",
     connection: "keep-alive, X-Private , close",
@@ -27,6 +27,7 @@ test("fields of the connection and our own stay behind, all others go on", () =>
   expect(forwardedHeaders(headers)).toEqual([
     ["authorization", "Bearer y"],
     ["content-type", "text/plain"],
+    ["x-stateful-epoch", "7"],
   ]);
 });
 

@@ -108,6 +108,47 @@ test("a class that is gone by the time its lease arrives gives the lease back", 
   expect(host.leases.released).toHaveLength(1);
 });
 
+test("L5 a host that refuses what others believe it has gives up what the directory may say of it", async () => {
+  const host = new ObjectHost(box());
+  host.load.objects = 10;
+  for (const when of ["free", "mine"] as const) {
+    await expect(host.table.activate(objectRef("box", "a"), when)).rejects.toMatchObject({
+      code: "host_full",
+    });
+  }
+  expect([host.leases.disowned, host.leases.acquired]).toEqual([["box/a"], []]);
+});
+
+test("H1 a call that comes back to an object which starts or stops is a call_cycle, not a wait for ever", async () => {
+  const [start, stop] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const host = new ObjectHost(object("box", { onStart: () => start.promise, onStop: () => stop.promise }));
+  const ref = objectRef("box", "a");
+  const callBack = () => host.table.activate(ref, "free", [ref.key, "other/b"]);
+  const started = host.live("box");
+  await until("it starts", () => host.table.size === 1);
+  await expect(callBack()).rejects.toMatchObject({ code: "call_cycle" });
+  start.resolve();
+  const activation = await started;
+  expect((await callBack()) === activation).toBe(true);
+  const stopping = host.table.stop(activation, "idle");
+  await expect(callBack()).rejects.toMatchObject({ code: "call_cycle" });
+  stop.resolve();
+  await stopping;
+  expect((await callBack()) === activation).toBe(false);
+});
+
+test("H5 who waits for a start or a stop counts against the limit of open events", async () => {
+  const start = Promise.withResolvers<void>();
+  const host = new ObjectHost(object("box", { limits: { queueLengthMax: 4 }, onStart: () => start.promise }));
+  const asked = Array.from({ length: 6 }, () => host.live("box").catch(({ code }) => code));
+  await until("it starts", () => host.table.size === 1);
+  start.resolve();
+  const answers = await Promise.all(asked);
+  expect(answers.slice(4)).toEqual(["queue_full", "queue_full"]);
+  for (const answer of answers.slice(0, 4)) expect(answer instanceof Activation).toBe(true);
+  expect(await host.live("box")).toBeInstanceOf(Activation);
+});
+
 test("H3 L3 a lease that arrives after its session ran out starts nothing", async () => {
   const host = new ObjectHost(box());
   host.leases.session.end();
@@ -185,6 +226,24 @@ test("closing stops every object and leaves no timer behind", async () => {
   await host.clock.advance(0);
   expect(reasons).toEqual(["drain", "drain"]);
   expect([host.table.size, host.clock.timersLeft]).toEqual([0, 0]);
+});
+
+test("H1 an object whose stop breaks is gone all the same, and the next event starts it anew", async () => {
+  const broken = new Error("the log is broken");
+  const onStop = () => {
+    throw new Error("onStop fails");
+  };
+  const host = new ObjectHost(object("box", { idleAfterMs: 1000, onStop }));
+  const first = await host.live("box");
+  const write = host.log.error.bind(host.log);
+  host.log.error = (event, fields) => {
+    if (event === "handler.failed") throw broken;
+    write(event, fields);
+  };
+  await host.clock.advance(4000);
+  expect([first.phase.name, host.table.size, host.leases.released.length]).toEqual(["over", 0, 1]);
+  expect(host.log.errors).toEqual([broken]);
+  expect((await host.live("box")) === first).toBe(false);
 });
 
 // -- the next session (L1), what the directory lost (L9)
@@ -274,19 +333,6 @@ test("H6 L1 a start that nobody could adopt is over: nothing of it goes on in th
   expect([host.table.size, ticks]).toEqual([0, []]);
 });
 
-test("H6 L1 a stop that the end of the session overtakes is settled by adoption", async () => {
-  const stop = Promise.withResolvers<void>();
-  const host = new ObjectHost(object("box", { onStop: () => stop.promise }));
-  const activation = await host.live("box");
-  const stopping = host.table.stop(activation, "drain");
-  await endSession(host);
-  stop.resolve();
-  await stopping;
-  expect([activation.phase.name, host.leases.released]).toEqual(["suspended", []]);
-  await host.table.adoptAll();
-  expect(activation.phase.name).toBe("live");
-});
-
 test("L9 leases that the directory lost end their activations, unless they have a newer epoch", async () => {
   const host = new ObjectHost(box());
   const lost = await host.live("box", "lost");
@@ -325,6 +371,25 @@ test("a reload that could not stop an object carries nothing over: the object it
   await host.table.adoptAll();
   await fetchFrom(activation, "/", post);
   await host.table.stop(activation, "idle");
+  expect(await (await fetchFrom(await host.live("box"), "/", post)).text()).toBe("1");
+});
+
+test("a reload waits for what is starting, so that nothing goes on with the code from before", async () => {
+  const start = Promise.withResolvers<void>();
+  const host = new ObjectHost(object("box", { onStart: () => start.promise }));
+  const started = host.live("box");
+  await until("it starts", () => host.table.size === 1);
+  const reloaded = host.table.reload("box");
+  start.resolve();
+  await reloaded;
+  expect([(await started).phase.name, host.table.size]).toEqual(["over", 0]);
+});
+
+test("L1 state that a reload carries over is dropped with the lease that kept it here", async () => {
+  const host = new ObjectHost(box());
+  await fetchFrom(await host.live("box"), "/", post);
+  await host.table.reload("box");
+  await endSession(host);
   expect(await (await fetchFrom(await host.live("box"), "/", post)).text()).toBe("1");
 });
 

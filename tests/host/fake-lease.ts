@@ -27,9 +27,14 @@ export class FakeLeases
   session = new FakeSession();
   readonly acquired: string[] = [];
   readonly released: HeldLease[] = [];
+  readonly disowned: string[] = [];
   readonly adoptions: { readonly fromSession: string; readonly leases: readonly HeldLease[] }[] = [];
   /** Objects that live elsewhere, with the session that has them. */
   readonly elsewhere = new Map<string, string>();
+  /** Objects whose adoption the directory does not settle. */
+  readonly unsettled = new Set<string>();
+  /** What the next adoptions wait for, once they are decided. */
+  adoptionHeld: Promise<void> | undefined;
   /** What the next acquisitions wait for. */
   held: Promise<void> | undefined;
   #epoch = 0;
@@ -44,10 +49,17 @@ export class FakeLeases
     this.released.push(lease);
   }
 
+  disown(object: ObjectRef): void {
+    this.disowned.push(object.key);
+  }
+
   async adopt(fromSession: string, leases: readonly HeldLease[]): Promise<ReadonlyMap<string, Acquisition>> {
     this.adoptions.push({ fromSession, leases });
     if (!this.session.isValid()) throw new StatefulError("session_over", "ended again");
-    return new Map(leases.map(({ object }) => [object.key, this.#answer(object)]));
+    const settled = leases.filter(({ object }) => !this.unsettled.has(object.key));
+    const answers = settled.map(({ object }) => [object.key, this.#answer(object)] as const);
+    await this.adoptionHeld;
+    return new Map(answers);
   }
 
   #answer(object: ObjectRef): Acquisition {

@@ -129,7 +129,65 @@ test("L6 a caller waits for so long and no longer, and what nobody wants any mor
   expect(await Promise.all([travelling, queued])).toEqual(["directory_unavailable", "directory_unavailable"]);
   gate.resolve();
   await line.settled();
-  expect(commits).toHaveLength(1);
+  expect(commits.flatMap((commit) => commit.acquire)).toEqual([{ object: one, when: "free" }]);
+});
+
+test("L1 L6 an acquisition that lands when nobody waits for it any more is given back, unless somebody asks again", async () => {
+  let gate = Promise.withResolvers<void>();
+  road.request = () => gate.promise;
+  const given = codeOf(line.acquire(one, "free"));
+  await clock.advance(limits.waitMs);
+  expect(await given).toBe("directory_unavailable");
+  gate.resolve();
+  await line.settled();
+  expect((await directory.find([one])).get(one.key)).toBeUndefined();
+  expect((await otherTakes(one))?.session).toBe("other");
+
+  gate = Promise.withResolvers<void>();
+  const late = codeOf(line.acquire(two, "free"));
+  await clock.advance(limits.waitMs - 1);
+  const again = line.acquire(two, "free");
+  await clock.advance(1);
+  expect(await late).toBe("directory_unavailable");
+  gate.resolve();
+  const lease = await again;
+  await line.settled();
+  expect((await directory.find([two])).get(two.key)).toEqual({ session: life.id, epoch: lease?.epoch ?? 0 });
+});
+
+test("L1 what is disowned is free, whatever its epoch; what is asked for meanwhile, or is another's, is not touched", async () => {
+  const other = await otherTakes(two);
+  await line.acquire(one, "free");
+  line.disown(one);
+  line.disown(two);
+  await line.settled();
+  expect((await directory.find([one])).get(one.key)).toBeUndefined();
+  expect((await directory.find([two])).get(two.key)).toEqual(other);
+
+  await line.acquire(one, "free");
+  line.disown(one);
+  const joined = await line.acquire(one, "free");
+  line.disown(one);
+  await Promise.resolve();
+  const after = await line.acquire(one, "free");
+  await line.settled();
+  expect(after?.epoch).toBeGreaterThanOrEqual(joined?.epoch ?? 0);
+  expect((await directory.find([one])).get(one.key)).toEqual({ session: life.id, epoch: after?.epoch ?? 0 });
+});
+
+test("L1 a draining host still adopts, and leaves nothing that it was refused in its own name", async () => {
+  const won = await line.acquire(one, "free");
+  const next = sessionNamed("next");
+  const { position } = await directory.openSession(next);
+  life = new SessionLife("next", clock, validMs, () => undefined);
+  life.see(position);
+  await directory.renew({ ...next, draining: true, seen: position });
+  line = lineOf(recording(road));
+  const adopted = await line.adopt({ object: one, fromSession: "first", fromEpoch: won?.epoch ?? 0 });
+  expect(adopted?.session).toBe("next");
+  expect(await codeOf(line.acquire(one, "mine"))).toBe("host_draining");
+  await line.settled();
+  expect((await directory.find([one])).get(one.key)).toBeUndefined();
 });
 
 test("L3 L6 when the session is over every waiting caller is told, and nothing is sent any more", async () => {

@@ -1,4 +1,7 @@
 import { afterEach, expect, test } from "bun:test";
+import type { HeldLease } from "../../infra/lease/directory.ts";
+import type { LeaseOptions } from "../../infra/lease/lease-keeper.ts";
+import type { Session } from "../../infra/lease/leases.ts";
 import { MemoryDirectory } from "../../infra/lease/memory-directory.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
@@ -16,9 +19,9 @@ let clock: VirtualClock;
 let primary: MemoryDirectory;
 const running: LeaseHost[] = [];
 
-async function start(): Promise<{ host: LeaseHost; road: HeldDirectory }> {
+async function start(options: Partial<LeaseOptions> = {}): Promise<{ host: LeaseHost; road: HeldDirectory }> {
   const road = new HeldDirectory(primary);
-  const host = await LeaseHost.start(road, { clock });
+  const host = await LeaseHost.start(road, { clock, ...options });
   running.push(host);
   return { host, road };
 }
@@ -166,6 +169,69 @@ test("L1 what somebody took meanwhile is not adopted", async () => {
   await clock.advance(ttlMs);
   const adopted = await drive(host.leases.adopt(session.id, [{ object, epoch: won.epoch }]));
   expect(adopted.get(object.key)).toMatchObject({ owned: false, session: other.host.leases.session.id });
+});
+
+/** Stays away for long enough to cost the session. */
+async function loseSession(host: LeaseHost, road: HeldDirectory): Promise<Session> {
+  const { session } = host.leases;
+  road.request = () => Promise.reject(new StatefulError("directory_unavailable", "away"));
+  await clock.advance(ttlMs * 2);
+  road.request = async () => undefined;
+  await clock.advance(ttlMs);
+  expect(host.leases.session.id).not.toBe(session.id);
+  return session;
+}
+
+test("L1 more objects than the line takes at once are adopted all the same", async () => {
+  begin();
+  const { host, road } = await start({ limits: { batchItemsMax: 10, queueItemsMax: 20 } });
+  const held: HeldLease[] = [];
+  for (let n = 0; n < 45; n += 1) {
+    const room = objectRef("room", `${n}`);
+    held.push({ object: room, epoch: (await drive(host.leases.acquire(room, "free"))).epoch });
+  }
+  const session = await loseSession(host, road);
+  const adopted = await drive(host.leases.adopt(session.id, held));
+  expect(adopted.size).toBe(45);
+  for (const answer of adopted.values()) expect(answer.owned).toBe(true);
+});
+
+test("L1 an adoption that is not settled in time says so for what it knows nothing of, and only that", async () => {
+  begin();
+  const { host, road } = await start({ limits: { batchItemsMax: 1, waitMs: 1_000 } });
+  const two = objectRef("room", "two");
+  const held = [object, two].map(async (one) => {
+    return { object: one, epoch: (await drive(host.leases.acquire(one, "free"))).epoch };
+  });
+  const leases = await Promise.all(held);
+  const session = await loseSession(host, road);
+  let commits = 0;
+  const stuck = Promise.withResolvers<void>();
+  road.request = async (call) => {
+    if (call === "commit" && commits++ === 1) await stuck.promise;
+  };
+  const adopted = await drive(host.leases.adopt(session.id, leases));
+  expect([...adopted.keys()]).toEqual([object.key]);
+  stuck.resolve();
+  const again = await drive(host.leases.adopt(session.id, leases));
+  expect(again.get(two.key)).toMatchObject({ owned: true, session: host.leases.session });
+});
+
+test("L1 an adoption whose answer was lost, and its session with it, costs no memory", async () => {
+  begin();
+  const { host, road } = await start();
+  const won = await drive(host.leases.acquire(object, "free"));
+  const first = await loseSession(host, road);
+  const second = host.leases.session;
+  road.answer = async (call) => {
+    if (call === "commit" || call === "renew") throw new StatefulError("directory_unavailable", "lost");
+  };
+  expect((await drive(host.leases.adopt(first.id, [{ object, epoch: won.epoch }]))).size).toBe(0);
+  expect((await primary.find([object])).get(object.key)?.session).toBe(second.id);
+  road.answer = async () => undefined;
+  await loseSession(host, road);
+  const adopted = await drive(host.leases.adopt(first.id, [{ object, epoch: won.epoch }]));
+  expect(adopted.get(object.key)).toMatchObject({ owned: true, session: host.leases.session });
 });
 
 test("L1 opening again after a lost answer leaves one session, not a crowd", async () => {

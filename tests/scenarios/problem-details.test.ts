@@ -17,6 +17,11 @@ function hold(name: string): PromiseWithResolvers<void> {
 const secretText = "the text of an error that no client may read";
 const starts = new Map<string, number>();
 
+async function slowRefusal({ objectId }: { objectId: string }) {
+  await hold(objectId).promise;
+  return new Response("after all, no", { status: 418 });
+}
+
 const inIad = { placement: { regions: ["iad"] } };
 const probe = object("probe", {
   ...inIad,
@@ -57,11 +62,14 @@ const probe = object("probe", {
   .ws("/after", {
     afterHandle: ({ status }) => status(403, "after all, no"),
   })
+  .ws("/slow", { beforeHandle: slowRefusal })
   .ws("/failing", {
     beforeHandle() {
       throw new Error(secretText);
     },
   });
+
+const near = object("near", { placement: { regions: ["sin"] } }).ws("/slow", { beforeHandle: slowRefusal });
 
 const failing = object("failing", {
   ...inIad,
@@ -77,9 +85,9 @@ const only = object("only").get("/", () => "here");
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster({
-    classes: [probe, failing],
+    classes: [probe, failing, near],
     regions: ["iad", "ams", "nrt"],
-    classesOf: (region) => (region === "nrt" ? [probe, failing, only] : [probe, failing]),
+    classesOf: (region) => (region === "nrt" ? [probe, failing, near, only] : [probe, failing, near]),
   });
 });
 afterAll(async () => {
@@ -394,6 +402,25 @@ test("a host that holds all the sockets it may refuses the next with 503 host_fu
   client.close();
   await until("its place is free", () => small.parts.sockets.size === 0);
   expect((await upgrade("fra", "/probe/few/live")).status).toBe(101);
+});
+
+test("upgrades that wait for their hooks hold their places, and give them back where they are refused", async () => {
+  const small = await cluster.add("sin", { socketsMax: 1 });
+  for (const [id, region] of [
+    ["slow-there", "iad"],
+    ["slow-here", "sin"],
+  ] as const) {
+    const path = `/${region === "iad" ? "probe" : "near"}/${id}/slow`;
+    const first = await RawClient.connect(small.port);
+    first.upgrade(path);
+    await until("the hook runs", () => held.has(id));
+    problemOf(await upgrade("sin", path), 503, "host_full");
+    hold(id).resolve();
+    expect((await first.answer()).status).toBe(418);
+    first.close();
+    await until("its place is free", () => small.parts.sockets.size === 0);
+  }
+  await small.stop();
 });
 
 test("a class whose only host has gone is 503 no_eligible_host with the reasons", async () => {

@@ -157,6 +157,15 @@ describe.each([...ways])("%s", (way, region) => {
     expect(client.heard).toHaveLength(1);
   });
 
+  test("the limit of a message counts the bytes of text, as it does those of bytes", async () => {
+    const client = await connect(region, `/talk/wide-${way}/echo`);
+    client.send("€".repeat(mebibyte)); // three bytes each: 3 MiB to the byte
+    expect((await client.hears(1))[0]).toHaveLength(mebibyte);
+    client.send("€".repeat(mebibyte + 1));
+    expect((await client.closed())[0]).toBe(1009);
+    await gone(`wide-${way}`);
+  });
+
   test("a client's close reaches the handler with its code and reason", async () => {
     const client = await connect(region, `/talk/bye-${way}/echo`);
     client.close(4000, "bye");
