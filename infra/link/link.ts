@@ -35,6 +35,7 @@ export interface Link {
 }
 
 export interface LinkPeer {
+  /** Names the other host while it lives: its process, which outlasts the sessions that a directory may end. */
   readonly session: string;
   readonly hostId: string;
   readonly region: string;
