@@ -8,7 +8,7 @@ export function privatePlaceIn(file: string, line: string): string | undefined {
   if (!isAboutRegistry && !/registry/i.test(line)) return undefined;
   if (/_(?:authToken|password)/.test(line)) return "a registry's credentials";
   for (const [url, host] of line.matchAll(/https?:\/\/([^/\s"'`<>)\]]+)/g)) {
-    if (!publicHosts.has(host ?? "")) return `a registry that is not public: ${url}`;
+    if (!linkedHosts.has(host ?? "")) return `the host of a registry: ${url}`;
   }
   return undefined;
 }
@@ -20,11 +20,5 @@ const machinePaths: readonly (readonly [RegExp, string])[] = [
   [/\b(?:artifactory|verdaccio|nexus)\.[\w.-]+/i, "a private registry"],
 ];
 
-/** Where packages and images may come from, and what a line about them may link to. */
-const publicHosts = new Set([
-  "registry.npmjs.org",
-  "registry.fly.io",
-  "github.com",
-  "npmjs.com",
-  "www.npmjs.com",
-]);
+/** What a line about packages may link to. Where they come from is the business of whoever installs them. */
+const linkedHosts = new Set(["github.com"]);
