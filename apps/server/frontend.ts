@@ -1,7 +1,8 @@
 import type { Server, ServerWebSocket } from "bun";
 import type { Frontend as DispatcherFrontend } from "../../infra/edge/dispatcher.ts";
-import { serveRouted } from "../../infra/edge/dispatcher.ts";
+import { serveHere } from "../../infra/edge/dispatcher.ts";
 import type { ClassRuntime } from "../../infra/host/class-runtime.ts";
+import { RoutedEvent } from "../../infra/host/open-event.ts";
 import type { DirectRoute } from "../../infra/object/direct-routes.ts";
 import type { ClientConnection, EdgeSocket } from "../../infra/edge/edge-socket.ts";
 import { pathAndQuery } from "../../infra/edge/object-target.ts";
@@ -110,7 +111,7 @@ export class Frontend implements DispatcherFrontend {
       : undefined;
     // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
     if (activation?.runtime !== runtime) return this.#fetch(request) as Response | Promise<Response>;
-    return serveRouted(activation, request, route.fetch);
+    return serveHere(request, new RoutedEvent(activation, request), route.fetch);
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Activation } from "../host/activation.ts";
-import { OpenEvent, RoutedEvent, type RoutedRequest } from "../host/open-event.ts";
+import { type HttpEvent, OpenEvent } from "../host/open-event.ts";
 import { type CancelTimer, type Clock, withTimeLimit } from "../lib/clock.ts";
 import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -58,7 +58,7 @@ export class Dispatcher {
       const target = pathAndQuery(request.url);
       const key = quickKey(target);
       const activation = key === undefined ? undefined : this.#setup.table.live(key);
-      if (activation && isPlain(request)) return serveHere(activation, request, target, noCallers);
+      if (activation && isPlain(request)) return serveHere(request, new OpenEvent(activation, target));
       const { ref } = parseObjectTarget(request.url);
       return this.#dispatch(ref, target, request, frontend, noCallers).catch((thrown) =>
         this.#problem(thrown),
@@ -121,7 +121,7 @@ export class Dispatcher {
         const { activation } = location;
         const whole = head === undefined ? request : restored(request, head);
         if (upgrade) return this.#upgradeHere(activation, whole, target, upgrade, chain);
-        return serveHere(activation, whole, target, chain);
+        return serveHere(whole, new OpenEvent(activation, target, undefined, chain));
       }
       head ??= await forwardHead(ref, target, request, upgrade, chain);
       last = location.host;
@@ -252,27 +252,15 @@ interface WantedUpgrade {
 const noCallers: readonly string[] = [];
 const callChainMax = 16;
 
-/** The common case: a request for a live object of this host, in process. */
-function serveHere(
-  activation: Activation,
+/** The common case: a request for a live object of this host, in process; its route may be known already. */
+export function serveHere(
   request: Request,
-  target: string,
-  chain: readonly string[],
+  event: HttpEvent,
+  route?: CompiledFetch,
 ): Response | Promise<Response> {
-  const limited = limitBody(request, activation.runtime.definition.limits.bodyBytesMax);
-  if (limited instanceof Response) return limited;
-  return activation.fetch(limited, new OpenEvent(activation, target, undefined, chain));
-}
-
-/** The same for a request whose route the server has matched already. */
-export function serveRouted(
-  activation: Activation,
-  request: RoutedRequest,
-  handler: CompiledFetch,
-): Response | Promise<Response> {
-  const limited = limitBody(request, activation.runtime.definition.limits.bodyBytesMax);
-  if (limited instanceof Response) return limited;
-  return activation.fetch(limited, new RoutedEvent(activation, request), handler);
+  const { object } = event;
+  const limited = limitBody(request, object.runtime.definition.limits.bodyBytesMax);
+  return limited instanceof Response ? limited : object.fetch(limited, event, route);
 }
 
 /** Neither an upgrade nor an event stream. Looks at headers of GET requests only. */

@@ -45,6 +45,8 @@ export class ActivationTable {
   /** Who waits for a start or a stop, by key. */
   readonly #waiting = new Map<string, number>();
   readonly #adoption: Adoption;
+  /** Objects whose lease is being asked for: they take room already, or a burst of starts would go past the limit. */
+  #acquiring = 0;
   #cancelSweep: CancelTimer;
 
   constructor(setup: ActivationTableSetup) {
@@ -150,7 +152,8 @@ export class ActivationTable {
       if (when === "mine") leases.disown(ref);
       throw refusal;
     }
-    const acquisition = await leases.acquire(ref, when);
+    this.#acquiring++;
+    const acquisition = await leases.acquire(ref, when).finally(() => this.#acquiring--);
     if (!acquisition.owned) return acquisition;
     const { session, epoch } = acquisition;
     const lease = { object: ref, epoch };
@@ -176,7 +179,8 @@ export class ActivationTable {
       if (cause !== thrown) log.error("object.start.failed", { object: ref.key, error: thrown });
       activation?.end(cause);
       this.#byKey.delete(ref.key);
-      leases.release(lease);
+      // The next session may have adopted it while it started: then the lease has a later epoch.
+      leases.release({ object: ref, epoch: activation?.epoch ?? epoch });
       throw cause;
     }
   }
@@ -187,7 +191,8 @@ export class ActivationTable {
     if (runtime === undefined) throw classMissing(ref);
     const { regions } = runtime.definition.placement;
     if (regions.length > 0 && !regions.includes(this.#setup.region)) throw outsideRegions(ref, regions);
-    checkRoom(this.#setup.load());
+    const load = this.#setup.load();
+    checkRoom({ ...load, objects: load.objects + this.#acquiring });
   }
 
   /** A session that ended while `onStart` ran: the activation missed the adoption and catches up with it here. */

@@ -79,6 +79,18 @@ test("state that cannot be cloned is told when the object starts", async () => {
   expect(failure.message).toContain('class "box" cannot be cloned');
 });
 
+test("H5 objects whose leases are on their way take room: a burst of starts does not pass the host's limit", async () => {
+  const host = new ObjectHost(box());
+  const answered = Promise.withResolvers<void>();
+  host.leases.held = answered.promise;
+  host.load.objects = host.load.objectsMax - 1;
+  const first = host.live("box", "a");
+  expect(await host.live("box", "b").catch(({ code }) => code)).toBe("host_full");
+  answered.resolve();
+  expect((await first).isLive).toBe(true);
+  expect((await host.live("box", "b")).isLive).toBe(true);
+});
+
 test("a host refuses what it does not run, and what it has no room for, with the reason that placement shows", async () => {
   const pinned = object("pinned", { placement: { regions: ["nrt"] } });
   const host = new ObjectHost(box(), pinned);
