@@ -21,6 +21,8 @@ const messagesMax = 100;
 
 export default object("room", {
   state: (): Room => ({ messages: [] }),
+  // A room sleeps while nobody speaks, and its visitors stay connected: what was said is saved before.
+  durability: "snapshot",
   topics: { chat: { subscribe: "anyone" } },
 })
   .get("/", ({ state, topics }) => ({ ...state, listeners: topics.subscriberCount("chat") }))

@@ -76,6 +76,7 @@ function advice({ hosts, classFiles, runner, listener }: BannerFacts): Advice[] 
         commands: both((url) => `curl -X POST ${url}/counter/a/increment`),
       },
       { what: "Hear each change, in a second terminal:", commands: [`${runner} ${listener} ${socket}`] },
+      { what: "Look into the object:", commands: [`${runner} run storage get counter/a --url ${near}`] },
     ];
   }
   const name = classFiles[0]?.replace(/\.\w+$/, "") ?? "counter";

@@ -3,7 +3,13 @@ import { cwd } from "node:process";
 import { Worker } from "node:worker_threads";
 import type { Log, LogFields } from "../../infra/lib/log.ts";
 import { estimatedRoundTripMs } from "../../infra/placement/distance.ts";
-import { configFromEnvironment, type RunningHost, type ServerConfig, startHost } from "../server/index.ts";
+import {
+  configFromEnvironment,
+  devAdminToken,
+  type RunningHost,
+  type ServerConfig,
+  startHost,
+} from "../server/index.ts";
 import { failureReport } from "./failure-report.ts";
 import {
   type HostEvent,
@@ -122,8 +128,9 @@ function takeSetup(): HostSetup {
 function serverConfig(setup: HostSetup): ServerConfig {
   const { region, hasDistance, primaryRegion } = setup;
   const roundTripMs = (to: string) => (hasDistance && to !== region ? estimatedRoundTripMs(region, to) : 0);
+  const config = configFromEnvironment({ ...process.env, CLUSTER_SECRET: setup.clusterSecret });
   return {
-    ...configFromEnvironment({ ...process.env, CLUSTER_SECRET: setup.clusterSecret }),
+    ...config,
     region,
     hostId: setup.hostId,
     bindAddress: "127.0.0.1",
@@ -132,6 +139,7 @@ function serverConfig(setup: HostSetup): ServerConfig {
     privateUrl: undefined,
     objectsFolder: setup.objectsFolder,
     directory: { url: setup.directoryUrl, authToken: undefined, replicaUrl: undefined },
+    adminToken: config.adminToken ?? devAdminToken,
     isDev: true,
     simulatedDelayMs: hasDistance ? (to) => roundTripMs(to) / 2 : undefined,
     simulatedPrimaryRoundTripMs: roundTripMs(primaryRegion),

@@ -1,6 +1,14 @@
-import { totalmem } from "node:os";
 import { type DirectoryOptions, directoryOptionsFromEnv } from "../../infra/lease/connect-directory.ts";
 import { memoryShareDefault, objectsMaxDefault } from "../../infra/host/host-limits.ts";
+import { type FollowLimits, followLimits } from "../../infra/placement/follow.ts";
+import { machineMemoryBytes } from "./machine-memory.ts";
+
+/** How objects follow their users (P13). */
+export interface FollowSettings {
+  /** Between two looks at where the traffic of objects comes from. */
+  readonly intervalMs: number;
+  readonly limits: FollowLimits;
+}
 
 /** Everything a host can be told. Read from the environment by `configFromEnvironment`; README has the table. */
 export interface ServerConfig {
@@ -20,13 +28,23 @@ export interface ServerConfig {
   readonly directory: DirectoryOptions;
   /** The first signs; all are accepted, so that a secret can be rotated without a pause. */
   readonly clusterSecrets: readonly string[];
+  /** What an operator shows to reach what objects have stored; without one nobody can. Never in a log. */
+  readonly adminToken: string | undefined;
   readonly leaseTtlMs: number;
+  /** Between two heartbeats of a link. A host that says nothing for three to four of them is taken for unreachable. */
+  readonly heartbeatMs: number;
   readonly objectsMax: number;
   readonly memoryLimitBytes: number;
   readonly socketsMax: number;
   readonly backpressureLimitBytes: number;
   readonly routeCacheEntriesMax: number;
   readonly placementBudgetMs: number;
+  /** How long a host that was told to stop may take to move its objects away, to save the rest, and to say goodbye. */
+  readonly drainLimitMs: number;
+  /** How long it goes on forwarding after that. Ends early where nobody asks. */
+  readonly lameDuckMs: number;
+  /** Not in the environment: hosts that differ in these would hand objects back and forth. Tests have less patience. */
+  readonly follow: FollowSettings;
   /** Header that carries the client's address behind a proxy that sets it, `fly-client-ip` on Fly. */
   readonly clientAddressHeader: string | undefined;
   /** Logs what happens to single objects, too: starts, stops. */
@@ -38,6 +56,9 @@ export interface ServerConfig {
   /** Milliseconds added to each call of the directory's primary. For `bun run dev`. */
   readonly simulatedPrimaryRoundTripMs: number;
 }
+
+/** The admin token of hosts on a developer's machine, and what the command line shows them. */
+export const devAdminToken = "dev-admin-token";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -53,10 +74,14 @@ export const configDefaults = {
   version: "dev",
   objectsFolder: "objects",
   leaseTtlMs: 9000,
+  heartbeatMs: 2000,
   socketsMax: 100_000,
   backpressureLimitBytes: 1024 * 1024,
   routeCacheEntriesMax: 100_000,
   placementBudgetMs: 5000,
+  drainLimitMs: 25_000,
+  lameDuckMs: 1000,
+  follow: { intervalMs: 30_000, limits: followLimits },
 } as const;
 
 /** @throws ConfigError naming the variable. */
@@ -84,6 +109,8 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     objectsFolder: env.STATEFUL_OBJECTS ?? configDefaults.objectsFolder,
     directory: directoryOptionsFromEnv(env),
     clusterSecrets: secrets,
+    adminToken: adminToken(env) ?? (isDev && !onFly ? devAdminToken : undefined),
+    heartbeatMs: number("STATEFUL_HEARTBEAT_MS", configDefaults.heartbeatMs, 100),
     leaseTtlMs: number("STATEFUL_LEASE_TTL_MS", configDefaults.leaseTtlMs, 500),
     objectsMax: number("STATEFUL_OBJECTS_MAX", objectsMaxDefault, 1),
     memoryLimitBytes: number("STATEFUL_MEMORY_LIMIT_MB", memoryMb(env), 32) * 1024 * 1024,
@@ -95,12 +122,23 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     ),
     routeCacheEntriesMax: number("STATEFUL_ROUTE_CACHE_MAX", configDefaults.routeCacheEntriesMax, 1),
     placementBudgetMs: number("STATEFUL_PLACEMENT_BUDGET_MS", configDefaults.placementBudgetMs, 100),
+    drainLimitMs: number("STATEFUL_DRAIN_LIMIT_MS", configDefaults.drainLimitMs, 1000),
+    lameDuckMs: number("STATEFUL_LAME_DUCK_MS", configDefaults.lameDuckMs, 0),
+    follow: configDefaults.follow,
     clientAddressHeader: env.STATEFUL_CLIENT_ADDRESS_HEADER ?? (onFly ? "fly-client-ip" : undefined),
     logsDebug: env.STATEFUL_LOG === "debug",
     isDev,
     simulatedDelayMs: undefined,
     simulatedPrimaryRoundTripMs: 0,
   };
+}
+
+function adminToken({ STATEFUL_ADMIN_TOKEN: token }: Environment): string | undefined {
+  if (token === undefined || token === "") return undefined;
+  if (/^[\x21-\x7e]{16,}$/.test(token)) return token;
+  throw new ConfigError(
+    "STATEFUL_ADMIN_TOKEN must be 16 or more letters, digits and signs, without blanks: openssl rand -hex 32",
+  );
 }
 
 function flyPrivateUrl(env: Environment): string | undefined {
@@ -112,7 +150,7 @@ function flyPrivateUrl(env: Environment): string | undefined {
 
 function memoryMb(env: Environment): number {
   const onFly = Number(env.FLY_VM_MEMORY_MB);
-  const machineMb = onFly > 0 ? onFly : totalmem() / 1024 / 1024;
+  const machineMb = onFly > 0 ? onFly : machineMemoryBytes() / 1024 / 1024;
   return Math.floor(machineMb * memoryShareDefault);
 }
 

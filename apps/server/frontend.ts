@@ -8,7 +8,7 @@ import type { ClientConnection, EdgeSocket } from "../../infra/edge/edge-socket.
 import { pathAndQuery } from "../../infra/edge/object-target.ts";
 import { systemPrefix } from "../../infra/edge/system-routes.ts";
 import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
-import type { LinkSocket } from "../../infra/link/link-pool.ts";
+import { type LinkSocket, linkPath } from "../../infra/link/link-pool.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import type { ServerConfig } from "./config.ts";
 import type { HostParts } from "./host.ts";
@@ -19,7 +19,6 @@ type RouteHandler = (request: Bun.BunRequest) => Response | Promise<Response>;
 
 const plainId = /^[A-Za-z0-9_~-][A-Za-z0-9_~.-]*$/;
 
-export const linkPath = "/-/link";
 /** The largest message a WebSocket may carry at all; each class has a smaller limit of its own. */
 const messageBytesMax = 16 * 1024 * 1024;
 /** Bun closes a socket without a word at this multiple of the limit; the edge's sweep, with one, at the limit itself. */
@@ -35,6 +34,8 @@ export class Frontend implements DispatcherFrontend {
   readonly #classes: ReadonlyMap<string, ClassRuntime>;
   readonly #parts: () => HostParts | undefined;
   #server: Server<Socket> | undefined;
+  /** Once the host goes away: requests taken since. */
+  #takenLeaving: number | undefined;
 
   constructor(
     config: ServerConfig,
@@ -111,7 +112,24 @@ export class Frontend implements DispatcherFrontend {
       : undefined;
     // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
     if (activation?.runtime !== runtime) return this.#fetch(request) as Response | Promise<Response>;
-    return serveHere(request, new RoutedEvent(activation, request), route.fetch);
+    const answer = serveHere(request, new RoutedEvent(activation, request), route.fetch);
+    return this.#takenLeaving === undefined ? answer : (this.#lastOf(answer) as typeof answer); // a response stays one
+  }
+
+  /** The last answer on its connection. */
+  #lastOf(answer: Answer): Answer {
+    this.#takenLeaving = (this.#takenLeaving ?? 0) + 1;
+    return answer instanceof Promise ? answer.then(closing) : closing(answer);
+  }
+
+  /** From here on clients are told to ask elsewhere next time: each connection is closed after its answer. */
+  leave(): void {
+    this.#takenLeaving ??= 0;
+  }
+
+  /** Requests that are open, and those taken since `leave`. */
+  get requests(): { readonly open: number; readonly taken: number } {
+    return { open: this.#server?.pendingRequests ?? 0, taken: this.#takenLeaving ?? 0 };
   }
 
   async stop(): Promise<void> {
@@ -134,6 +152,11 @@ export class Frontend implements DispatcherFrontend {
   }
 
   #fetch(request: Request): Answer {
+    const answer = this.#answer(request);
+    return this.#takenLeaving === undefined ? answer : this.#lastOf(answer);
+  }
+
+  #answer(request: Request): Answer {
     const parts = this.#parts();
     if (parts === undefined) return problem(starting());
     if (request.url.includes(systemPrefix)) {
@@ -147,7 +170,9 @@ export class Frontend implements DispatcherFrontend {
     try {
       const target = pathAndQuery(request.url);
       if (!target.startsWith(systemPrefix)) return "not system";
-      return target === linkPath ? this.#link(request, parts) : parts.system.handle(request, target);
+      if (target === linkPath) return this.#link(request, parts);
+      const routes = parts.admin.isFor(target) ? parts.admin : parts.system;
+      return routes.handle(request, target);
     } catch (thrown) {
       return problem(asStatefulError(thrown));
     }
@@ -162,6 +187,11 @@ export class Frontend implements DispatcherFrontend {
     if (this.#server?.upgrade(request, { data: accepted })) return undefined;
     return problem(new StatefulError("upgrade_required", "Links are WebSockets."));
   }
+}
+
+function closing(response: Response | undefined): Response | undefined {
+  response?.headers.set("connection", "close");
+  return response;
 }
 
 function starting(): StatefulError {

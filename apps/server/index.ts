@@ -1,2 +1,8 @@
-export { ConfigError, configDefaults, configFromEnvironment, type ServerConfig } from "./config.ts";
+export {
+  ConfigError,
+  configDefaults,
+  configFromEnvironment,
+  devAdminToken,
+  type ServerConfig,
+} from "./config.ts";
 export { type HostOptions, RunningHost, startHost } from "./host.ts";

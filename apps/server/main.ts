@@ -1,11 +1,20 @@
 import { ClassFileError } from "../../infra/host/class-folder.ts";
+import type { Log } from "../../infra/lib/log.ts";
 import { ConfigError, configFromEnvironment } from "./config.ts";
-import { startHost } from "./host.ts";
+import { type RunningHost, startHost } from "./host.ts";
 import { jsonLog } from "./log-lines.ts";
+import { tellSupervisor } from "./session-notice.ts";
 import { surviveStrayErrors } from "./stray-errors.ts";
 
-/** One host in one process: `bun start`, and the container's command. SIGTERM and SIGINT stop it in order. */
+/** A terminal, a service manager and a parent each pass one wish to stop on. Asked again later, the host ends at once. */
+const oneWishMs = 1_000;
+
+/**
+ * One host in one process: `bun start`, and what the supervisor starts. SIGTERM, SIGINT and SIGHUP have it drained, and so has
+ * the end of its supervisor: whoever starts that again starts another host with it.
+ */
 async function main(): Promise<void> {
+  const isSupervised = process.connected;
   const config = configFromEnvironment(process.env);
   const { hostId, region } = config;
   const log = jsonLog((line) => process.stdout.write(`${line}\n`), { hostId, region }, config.logsDebug);
@@ -13,10 +22,22 @@ async function main(): Promise<void> {
   if (config.clusterSecrets.length === 0) {
     log.warn("secret.missing", { advice: "CLUSTER_SECRET is not set: no other host can link to this one." });
   }
-  const host = await startHost(config, { log });
-  const stop = (signal: NodeJS.Signals) => {
+  const stop = stopOf(await startHost(config, { log, onSession: tellSupervisor }), log);
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, stop);
+  process.once("disconnect", () => stop("disconnect"));
+  if (isSupervised && !process.connected) stop("disconnect");
+}
+
+function stopOf(host: RunningHost, log: Log): (signal: string) => void {
+  let askedAtMs: number | undefined;
+  return (signal) => {
+    if (askedAtMs !== undefined) {
+      if (performance.now() - askedAtMs > oneWishMs) process.exit(1);
+      return;
+    }
+    askedAtMs = performance.now();
     log.info("host.stopping", { signal });
-    host.stop().then(
+    host.drain().then(
       () => process.exit(0),
       (error) => {
         log.error("stop.failed", { error });
@@ -24,8 +45,6 @@ async function main(): Promise<void> {
       },
     );
   };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
 }
 
 main().catch((error: unknown) => {

@@ -1,5 +1,6 @@
 import type { Activation } from "../host/activation.ts";
 import { type HttpEvent, OpenEvent } from "../host/open-event.ts";
+import { serveSystemCall } from "../host/system-calls.ts";
 import { type CancelTimer, type Clock, withTimeLimit } from "../lib/clock.ts";
 import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -8,20 +9,30 @@ import type { HostRecord } from "../lease/directory.ts";
 import type { Link } from "../link/link.ts";
 import type { CompiledFetch } from "../object/object.ts";
 import { UpgradeSlot } from "../object/event.ts";
+import type { EdgeName, EdgePorts, UpgradeHead } from "../host/edge-port.ts";
+import { headBytesOf } from "../host/waiting-heads.ts";
+import { attachedEdge, newSocketId } from "./attached-edges.ts";
 import { limitBody } from "./body-limit.ts";
 import type { EdgeSocket } from "./edge-socket.ts";
 import type { EdgeSockets } from "./edge-sockets.ts";
-import { forward } from "./forward-client.ts";
-import { type ForwardHead, keptBodyBytesMax } from "./forward-protocol.ts";
-import { forwardedHeaders, hasBody, wantsEventStream, wantsWebSocket } from "./http-fields.ts";
-import { acceptSocket, LocalSocketOwner, newSocketId } from "./local-socket.ts";
+import { forward, ForwardsUnderWay } from "./forward-client.ts";
+import type { ForwardHead } from "./forward-protocol.ts";
+import { forwardedHeaders, wantsEventStream, wantsWebSocket } from "./http-fields.ts";
+import { forwardedBody, restored } from "./kept-body.ts";
 import { parseObjectTarget, pathAndQuery, quickKey } from "./object-target.ts";
-import { type Location, OwnerSearch, type SearchSetup } from "./owner-search.ts";
+import { activating, type Location, OwnerSearch, type SearchSetup } from "./owner-search.ts";
+import { OwnerWait } from "./owner-wait.ts";
+import { upgradeHeadOf } from "./upgrade-head.ts";
 
 export interface DispatcherSetup extends SearchSetup {
   /** Rejects with `owner_unreachable` where there is no link and none can be had. */
   readonly links: { to(host: HostRecord): Promise<Link> };
   readonly sockets: EdgeSockets;
+  readonly ports: EdgePorts & { readonly self: EdgeName };
+  /** What the class asks for where its owner is lost; "fail" where this host does not run it. */
+  readonly onOwnerLost: (className: string) => "fail" | "wait";
+  readonly leaseTtlMs: number;
+  readonly random: () => number;
   readonly clock: Clock;
   readonly log: Log;
   /**
@@ -47,9 +58,15 @@ const offersMax = 8;
  */
 export class Dispatcher {
   readonly #setup: DispatcherSetup;
+  readonly #underWay = new ForwardsUnderWay();
 
   constructor(setup: DispatcherSetup) {
     this.#setup = setup;
+  }
+
+  /** The leases of these processes are over: whoever waits for an answer of theirs waits in vain. */
+  ownersGone(processes: ReadonlySet<string>): void {
+    this.#underWay.ownersGone(processes);
   }
 
   /** Serves one request of a client. Never rejects. The live object of this host is served without a promise of ours. */
@@ -60,9 +77,8 @@ export class Dispatcher {
       const activation = key === undefined ? undefined : this.#setup.table.live(key);
       if (activation && isPlain(request)) return serveHere(request, new OpenEvent(activation, target));
       const { ref } = parseObjectTarget(request.url);
-      return this.#dispatch(ref, target, request, frontend, noCallers).catch((thrown) =>
-        this.#problem(thrown),
-      );
+      const asked = { ref, target, request, chain: noCallers, isSystem: false };
+      return this.#dispatch(asked, frontend).catch((thrown) => this.#problem(thrown));
     } catch (thrown) {
       return this.#problem(thrown);
     }
@@ -74,11 +90,25 @@ export class Dispatcher {
       if (chain.length > callChainMax)
         throw new StatefulError("hop_limit", `Calls nest ${callChainMax} deep at most.`);
       const { ref, target } = parseObjectTarget(request.url);
-      const response = await this.#dispatch(ref, target, request, undefined, chain);
-      return response ?? problem(new StatefulError("internal", "A call was answered with an upgrade."));
+      return await this.#answer({ ref, target, request, chain, isSystem: false });
     } catch (thrown) {
       return this.#problem(thrown);
     }
+  }
+
+  /** A call of the machinery itself (`host/system-calls.ts`): the same way, and at its end not the author's class. Never rejects. */
+  async system(ref: ObjectRef, request: Request): Promise<Response> {
+    try {
+      const target = pathAndQuery(request.url);
+      return await this.#answer({ ref, target, request, chain: noCallers, isSystem: true });
+    } catch (thrown) {
+      return this.#problem(thrown);
+    }
+  }
+
+  async #answer(asked: AskedEvent): Promise<Response> {
+    const response = await this.#dispatch(asked, undefined);
+    return response ?? problem(new StatefulError("internal", "A call was answered with an upgrade."));
   }
 
   /** What is not an error of ours is a bug: the log has all of it, the client learns nothing. */
@@ -88,44 +118,53 @@ export class Dispatcher {
     return problem(error);
   }
 
-  async #dispatch(
-    ref: ObjectRef,
-    target: string,
-    request: Request,
-    frontend: Frontend | undefined,
-    chain: readonly string[],
-  ): Promise<Response | undefined> {
-    const upgrade = frontend && this.#wantedUpgrade(ref, request, frontend);
+  async #dispatch(asked: AskedEvent, frontend: Frontend | undefined): Promise<Response | undefined> {
+    const upgrade = frontend && this.#wantedUpgrade(asked, frontend);
     try {
-      return await this.#carry(ref, target, request, upgrade, chain);
+      return await this.#carry(asked, upgrade);
     } finally {
       if (upgrade && !upgrade.socket.hasOwner) upgrade.socket.disconnected(1006, "");
     }
   }
 
-  async #carry(
-    ref: ObjectRef,
-    target: string,
-    request: Request,
+  /** A class may have its requests wait for the next owner, where the last is lost. Such a request has not run, or may run again. */
+  async #carry(asked: AskedEvent, upgrade: WantedUpgrade | undefined): Promise<Response | undefined> {
+    const { onOwnerLost, clock, random, leaseTtlMs, refreshHosts } = this.#setup;
+    const kept: KeptHead = { head: undefined };
+    if (onOwnerLost(asked.ref.className) === "fail") return this.#carryOnce(asked, upgrade, kept);
+    const wait = new OwnerWait({ clock, random, leaseTtlMs, refreshHosts }, asked.request.signal);
+    for (;;) {
+      try {
+        return await this.#carryOnce(asked, upgrade, kept);
+      } catch (thrown) {
+        if (!(await wait.goesOnAfter(thrown))) throw thrown;
+      }
+    }
+  }
+
+  async #carryOnce(
+    asked: AskedEvent,
     upgrade: WantedUpgrade | undefined,
-    chain: readonly string[],
+    kept: KeptHead,
   ): Promise<Response | undefined> {
-    const { clock, placementBudgetMs } = this.#setup;
-    const search = new OwnerSearch(this.#setup, ref, chain);
+    const { ref, target, request, chain, isSystem } = asked;
+    const { clock, placementBudgetMs, table } = this.#setup;
+    const search = new OwnerSearch(this.#setup, ref, activating(table, ref, chain));
     const deadlineMs = clock.monotonicMs() + placementBudgetMs;
     let last: HostRecord | undefined;
-    let head: ForwardHead | undefined;
     for (let offers = 0; offers < offersMax && clock.monotonicMs() < deadlineMs; offers++) {
       const location = await this.#next(search, ref, deadlineMs);
       if (location.kind === "here") {
-        const { activation } = location;
-        const whole = head === undefined ? request : restored(request, head);
+        const activation = location.here;
+        if (!activation.isLive) continue; // It began to move, or to stop, in the turn in which it was found.
+        const whole = kept.head === undefined ? request : restored(request, kept.head);
         if (upgrade) return this.#upgradeHere(activation, whole, target, upgrade, chain);
-        return serveHere(whole, new OpenEvent(activation, target, undefined, chain));
+        const event = new OpenEvent(activation, target, undefined, chain);
+        return serveHere(whole, event, isSystem ? serveSystemCall : undefined);
       }
-      head ??= await forwardHead(ref, target, request, upgrade, chain);
+      kept.head ??= await forwardHead(asked, upgrade);
       last = location.host;
-      const offer = { location, head, request, upgrade, deadlineMs };
+      const offer = { location, head: kept.head, request, upgrade, deadlineMs };
       const answer = await this.#offer(search, offer);
       if (answer !== "again") return answer;
     }
@@ -133,7 +172,7 @@ export class Dispatcher {
   }
 
   /** Where to go next, within the budget. An object that starts or stops here is found: its own code has its own limits. */
-  #next(search: OwnerSearch, ref: ObjectRef, deadlineMs: number): Promise<Location> {
+  #next(search: OwnerSearch<Activation>, ref: ObjectRef, deadlineMs: number): Promise<Location<Activation>> {
     const { clock, table, placementBudgetMs } = this.#setup;
     return new Promise((resolve, reject) => {
       const look = () => {
@@ -149,18 +188,20 @@ export class Dispatcher {
   }
 
   /** Takes the connection's place at once, so that upgrades that wait for their hooks count as well. */
-  #wantedUpgrade(ref: ObjectRef, request: Request, frontend: Frontend): WantedUpgrade | undefined {
+  #wantedUpgrade({ ref, request, target }: AskedEvent, frontend: Frontend): WantedUpgrade | undefined {
     const kind = wantsWebSocket(request)
       ? "websocket"
       : wantsTopicStream(request)
         ? "event-stream"
         : undefined;
     if (kind === undefined) return undefined;
-    if (this.#setup.sockets.isFull) {
+    const { sockets } = this.#setup;
+    const head = upgradeHeadOf(kind, request, target);
+    if (sockets.isFull) {
       throw new StatefulError("host_full", "This host holds all the sockets it may.", { retryAfterMs: 1000 });
     }
     const client = { socketId: newSocketId(), clientAddress: frontend.clientAddress(request) };
-    return { kind, frontend, client, socket: this.#setup.sockets.add(ref) };
+    return { kind, head, frontend, client, socket: sockets.add(ref, headBytesOf(head)) };
   }
 
   // -- the owner is here
@@ -177,9 +218,22 @@ export class Dispatcher {
     const response = await activation.fetch(normalizedUpgrade(request), event);
     // A hook behind the route may have answered in its place.
     if (!slot.accepted || !response.ok) return response;
-    const virtual = acceptSocket(activation, wanted.socket, slot, wanted.client);
-    if (virtual) wanted.socket.attachOwner(new LocalSocketOwner(virtual, activation));
+    const { ports } = this.#setup;
+    const { socketId: id, clientAddress: remoteAddress } = wanted.client;
+    const attached = attachedEdge(activation, ports.self, ports);
+    attached.accept(activation, wanted.socket.socketId, slot.accepted, {
+      id,
+      remoteAddress,
+      kind: wanted.kind,
+    });
+    this.#hold(wanted, ports.self.process, undefined);
     return this.#connect(request, slot.accepted.headers, wanted);
+  }
+
+  /** An owner has accepted the upgrade: from here on the socket is the edge's to keep, whoever owns the object. */
+  #hold({ socket, client, head }: WantedUpgrade, process: string, settled: (() => void) | undefined): void {
+    const { socketId: id, clientAddress: remoteAddress } = client;
+    this.#setup.sockets.heldOf(socket.ref).add(socket, { id, remoteAddress, head, settled }, process);
   }
 
   #connect(request: Request, headers: Headers | undefined, wanted: WantedUpgrade) {
@@ -198,7 +252,7 @@ export class Dispatcher {
   // -- the owner is elsewhere
 
   async #offer(
-    search: OwnerSearch,
+    search: OwnerSearch<Activation>,
     { location, head, request, upgrade, deadlineMs }: WantedOffer,
   ): Promise<Response | undefined | "again"> {
     const { routes, clock } = this.#setup;
@@ -212,7 +266,8 @@ export class Dispatcher {
     }
     const socket = upgrade?.socket;
     const offered = { ...head, intent: location.intent, socketNumber: socket?.socketId ?? 0 };
-    const outcome = await forward(link, { head: offered, request, socket, clock });
+    const upgraded = upgrade && ((settle: () => void) => this.#hold(upgrade, link.peer.session, settle));
+    const outcome = await forward(link, { head: offered, request, upgraded, clock }, this.#underWay);
     if (outcome.kind === "refused") {
       search.refused(location, outcome.refusal.error, outcome.refusal.owner);
       return "again";
@@ -233,8 +288,23 @@ export class Dispatcher {
   }
 }
 
+/** One event on its way: a client's, another object's, or the machinery's own. */
+interface AskedEvent {
+  readonly ref: ObjectRef;
+  /** Raw path and query from the class name on. */
+  readonly target: string;
+  readonly request: Request;
+  readonly chain: readonly string[];
+  readonly isSystem: boolean;
+}
+
+/** A request's head once it was read, with its small body: for all offers that follow. */
+interface KeptHead {
+  head: ForwardHead | undefined;
+}
+
 interface WantedOffer {
-  readonly location: Extract<Location, { kind: "there" }>;
+  readonly location: Extract<Location<Activation>, { kind: "there" }>;
   readonly head: ForwardHead;
   readonly request: Request;
   readonly upgrade: WantedUpgrade | undefined;
@@ -242,7 +312,8 @@ interface WantedOffer {
 }
 
 interface WantedUpgrade {
-  readonly kind: "websocket" | "event-stream";
+  readonly kind: UpgradeHead["kind"];
+  readonly head: UpgradeHead;
   readonly frontend: Frontend;
   readonly client: { readonly socketId: string; readonly clientAddress: string };
   /** Reserved from the start, and given back unless an owner was attached to it. */
@@ -274,11 +345,8 @@ function wantsTopicStream(request: Request): boolean {
 }
 
 async function forwardHead(
-  ref: ObjectRef,
-  target: string,
-  request: Request,
+  { ref, target, request, chain, isSystem }: AskedEvent,
   upgrade: WantedUpgrade | undefined,
-  chain: readonly string[],
 ): Promise<ForwardHead> {
   return {
     className: ref.className,
@@ -293,27 +361,9 @@ async function forwardHead(
     socketNumber: 0,
     clientAddress: upgrade?.client.clientAddress ?? "",
     chain,
+    isSystem,
     body: await forwardedBody(request),
   };
-}
-
-/** A small body is read once and kept, so that a refusal costs nothing; any other is not touched before `accept`. */
-async function forwardedBody(request: Request): Promise<ForwardHead["body"]> {
-  if (!hasBody(request)) return "none";
-  const length = request.headers.get("content-length");
-  if (length === null || !(Number(length) <= keptBodyBytesMax)) return "stream";
-  try {
-    return new Uint8Array(await request.arrayBuffer());
-  } catch (cause) {
-    throw new StatefulError("bad_request", "The body broke off.", { cause });
-  }
-}
-
-/** The request again, after its small body was read for an offer that was refused. */
-function restored(request: Request, { body }: ForwardHead): Request {
-  if (!(body instanceof Uint8Array)) return request;
-  const { method, headers, signal, url } = request;
-  return new Request(url, { method, headers, signal, body: body as Uint8Array<ArrayBuffer> }); // read above: never shared
 }
 
 /** Elysia compares the header with "websocket" as it stands, while RFC 6455 leaves its case to the client. */

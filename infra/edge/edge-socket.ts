@@ -1,7 +1,6 @@
-import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
+import { controlBytesMax, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import type { TopicEdge } from "../topics/topic-hub.ts";
 
 /**
  * One client's connection at its edge: a WebSocket of Bun's, or an event stream. The two differ in nothing that an owner
@@ -22,7 +21,7 @@ export interface ClientConnection {
   getBufferedAmount(): number;
 }
 
-/** Who runs the handlers: an activation of this host, or the other end of a channel. */
+/** Who is told what the client does. */
 export interface SocketOwner {
   opened(): void;
   message(message: SocketData): void;
@@ -38,9 +37,8 @@ export function nativeTopic(objectKey: string, topic: string): string {
   return `${objectKey}\n${topic}`;
 }
 
-export class EdgeSocket implements SocketCarrier {
+export class EdgeSocket {
   readonly socketId: number;
-  readonly edge: TopicEdge;
   readonly ref: ObjectRef;
   readonly #forget: () => void;
   #connection: ClientConnection | undefined;
@@ -49,10 +47,9 @@ export class EdgeSocket implements SocketCarrier {
   #hasOverflowed = false;
   #isOver = false;
 
-  constructor(socketId: number, ref: ObjectRef, edge: TopicEdge, forget: () => void) {
+  constructor(socketId: number, ref: ObjectRef, forget: () => void) {
     this.socketId = socketId;
     this.ref = ref;
-    this.edge = edge;
     this.#forget = forget;
   }
 
@@ -60,7 +57,7 @@ export class EdgeSocket implements SocketCarrier {
     return this.#owner !== undefined;
   }
 
-  /** Who runs the handlers. Set once, before the connection opens; told at once where the host has stopped meanwhile. */
+  /** Who is told. Set once, before the connection opens; told at once where the host has stopped meanwhile. */
   attachOwner(owner: SocketOwner): void {
     this.#owner = owner;
     if (this.#isOver) owner.closed(1006, "");
@@ -116,11 +113,12 @@ export class EdgeSocket implements SocketCarrier {
     else this.#later((connection) => connection.unsubscribe(name), 0);
   }
 
+  /** Bun throws for more than a frame takes, which would end the attachment of all other sockets of the object. */
   ping(data: SocketData): void {
-    this.#connection?.ping(data);
+    if (data.length <= controlBytesMax) this.#connection?.ping(data);
   }
   pong(data: SocketData): void {
-    this.#connection?.pong(data);
+    if (data.length <= controlBytesMax) this.#connection?.pong(data);
   }
 
   close(code: number, reason: string): void {

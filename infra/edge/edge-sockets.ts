@@ -1,10 +1,28 @@
 import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
-import type { ObjectRef } from "../lib/object-ref.ts";
+import { asStatefulError, type StatefulError } from "../lib/errors.ts";
+import { type ObjectRef, objectRef } from "../lib/object-ref.ts";
+import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
 import { EdgeSocket, nativeTopic } from "./edge-socket.ts";
 import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
+import { HeldSockets } from "./held-sockets.ts";
+import {
+  type AttachedObjectName,
+  encodeEdgeHead,
+  type Registration,
+  socketsPurpose,
+} from "./socket-protocol.ts";
+import { keptHeadsBytesMax } from "./upgrade-head.ts";
+
+/** An offer of sockets to another host that may take them. */
+export interface PendingRegistration {
+  readonly answer: Promise<RegistrationAnswer>;
+  /** It is not waited for any longer. Does nothing once it was answered. */
+  callOff(error: StatefulError): void;
+}
 
 export interface EdgeSocketsSetup {
   readonly clock: Clock;
@@ -14,18 +32,31 @@ export interface EdgeSocketsSetup {
   readonly socketsMax: number;
   /** What may wait for one slow client. Past it the client is closed with 4408. */
   readonly backpressureLimitBytes: number;
+  /** Finds the next owner of sockets that lost theirs. */
+  readonly seek: (held: HeldSockets) => void;
+  /** An owner says that an object is its own, under that session and epoch. */
+  readonly owns: (key: string, session: string, epoch: number) => void;
 }
 
 const slowReaderSweepMs = 250;
+/** How often owners are told what has been applied of the commands of quiet objects, so that they forget them. */
+const appliedReportMs = 1000;
 
 /** Every client connection of this host, and the native fan-out of topics to them. */
 export class EdgeSockets implements TopicEdge {
   readonly #setup: EdgeSocketsSetup;
   readonly #byNumber = new Map<number, EdgeSocket>();
+  /** By object, wherever its owner is. */
+  readonly #held = new Map<string, HeldSockets>();
   readonly #streams = new Map<string, Set<EventStream>>();
   #lastNumber = 0;
+  /** What the heads of their upgrades take. */
+  #headBytes = 0;
   #cancelSweep: CancelTimer;
+  /** Published since slow readers were looked for. */
+  #unsweptLength = 0;
   #pingDueMs: number;
+  #reportDueMs = 0;
 
   constructor(setup: EdgeSocketsSetup) {
     this.#setup = setup;
@@ -43,15 +74,66 @@ export class EdgeSockets implements TopicEdge {
     return bytes;
   }
   get isFull(): boolean {
-    return this.#byNumber.size >= this.#setup.socketsMax;
+    return this.#byNumber.size >= this.#setup.socketsMax || this.#headBytes >= keptHeadsBytesMax;
   }
 
   /** A socket that is about to be upgraded. It must be `connected` or `disconnected` in the end. */
-  add(ref: ObjectRef): EdgeSocket {
+  add(ref: ObjectRef, headBytes = 0): EdgeSocket {
     const number = ++this.#lastNumber;
-    const socket = new EdgeSocket(number, ref, this, () => this.#byNumber.delete(number));
+    const held = this.heldOf(ref);
+    const socket = new EdgeSocket(number, ref, () => {
+      this.#byNumber.delete(number);
+      this.#headBytes -= headBytes;
+      held.upgradeEnded(number);
+    });
+    this.#headBytes += headBytes;
+    held.upgradeBegan(number);
     this.#byNumber.set(number, socket);
     return socket;
+  }
+
+  /** The sockets of an object at this edge. */
+  heldOf(ref: ObjectRef): HeldSockets {
+    const known = this.#held.get(ref.key);
+    if (known) return known;
+    const { clock, seek, owns } = this.#setup;
+    const held = new HeldSockets({ clock, seek, owns, forget: () => this.#held.delete(ref.key) }, ref);
+    this.#held.set(ref.key, held);
+    return held;
+  }
+
+  /** An owner at another host has opened an attachment. */
+  ownerChannel(channel: Channel, { className, id }: AttachedObjectName): ChannelHandlers {
+    const ref = objectRef(className, id);
+    const { session: process } = channel.link.peer;
+    const publish = this.publisherOf(ref.key);
+    const line = new ChannelLine({ held: () => this.heldOf(ref), process, publish });
+    line.begin(channel);
+    return line;
+  }
+
+  /** Offers the sockets of an object to a host, which owns it or may take it. Never rejects. */
+  register(link: Link, held: HeldSockets, intent: Registration["intent"]): PendingRegistration {
+    const { promise: answer, resolve: answered } = Promise.withResolvers<RegistrationAnswer>();
+    const publish = this.publisherOf(held.ref.key);
+    const { session: process } = link.peer;
+    const line = new ChannelLine({ held: () => held, process, publish, answered });
+    try {
+      line.begin(link.open(socketsPurpose, encodeEdgeHead(held.registration(intent)), line));
+    } catch (thrown) {
+      answered({ kind: "lost", error: asStatefulError(thrown) });
+    }
+    return { answer, callOff: (error) => line.callOff(error) };
+  }
+
+  publisherOf(objectKey: string) {
+    return (topic: string, message: SocketData, except: number): void =>
+      void this.publish(objectKey, topic, message, except);
+  }
+
+  /** Hosts are gone: their objects have other owners soon. */
+  ownersGone(processes: ReadonlySet<string>): void {
+    for (const held of [...this.#held.values()]) held.ownersGone(processes);
   }
 
   eventStream(socket: EdgeSocket): EventStream {
@@ -63,6 +145,8 @@ export class EdgeSockets implements TopicEdge {
     const except = exceptSocketId === 0 ? undefined : this.#byNumber.get(exceptSocketId);
     if (!except?.publishToOthers(name, message)) this.#setup.publishNatively(name, message);
     for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.send(message);
+    this.#unsweptLength += message.length;
+    if (this.#unsweptLength >= this.#setup.backpressureLimitBytes) this.#closeSlowReaders();
     return true;
   }
 
@@ -77,6 +161,7 @@ export class EdgeSockets implements TopicEdge {
       socket.terminate();
       socket.disconnected(1006, "");
     }
+    for (const held of [...this.#held.values()]) held.stop();
   }
 
   readonly #streamTopics: EventStreamTopics = {
@@ -100,12 +185,24 @@ export class EdgeSockets implements TopicEdge {
     });
   }
 
-  /** Native fan-out cannot say which of its readers are behind, so that is looked at here. */
-  #sweep(nowMs: number): void {
+  /**
+   * Native fan-out cannot say which of its readers are behind, so that is looked at here: four times a second, and each time
+   * that as much was published as may wait for one of them.
+   */
+  #closeSlowReaders(): void {
+    this.#unsweptLength = 0;
     for (const socket of [...this.#byNumber.values()]) {
       // Bun gives a client some seconds to read that, and then cuts it off.
       if (socket.bufferedBytes() > this.#setup.backpressureLimitBytes)
         socket.close(slowReaderCloseCode, "The reader is too slow.");
+    }
+  }
+
+  #sweep(nowMs: number): void {
+    this.#closeSlowReaders();
+    if (nowMs >= this.#reportDueMs) {
+      this.#reportDueMs = nowMs + appliedReportMs;
+      for (const held of this.#held.values()) held.reportApplied();
     }
     if (nowMs < this.#pingDueMs) return;
     this.#pingDueMs = nowMs + eventStreamPingMs;

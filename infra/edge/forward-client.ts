@@ -2,7 +2,6 @@ import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
 import { BodyPump, ReceivedBody } from "./body-stream.ts";
-import type { EdgeSocket } from "./edge-socket.ts";
 import {
   bytesOf,
   decodeNumber,
@@ -18,7 +17,6 @@ import {
   type ResponseHead,
 } from "./forward-protocol.ts";
 import { isSafeMethod } from "./http-fields.ts";
-import { RemoteSocketOwner } from "./remote-socket-owner.ts";
 
 /** How an offer to another host ended. */
 export type ForwardOutcome =
@@ -29,8 +27,8 @@ export type ForwardOutcome =
 export interface Offer {
   readonly head: ForwardHead;
   readonly request: Request;
-  /** The socket to attach when the owner accepts an upgrade. */
-  readonly socket: EdgeSocket | undefined;
+  /** The owner has accepted the upgrade. `settle` is called when the client is connected, or has left, and the owner knows. */
+  readonly upgraded: ((settle: () => void) => void) | undefined;
   readonly clock: Clock;
 }
 
@@ -47,11 +45,38 @@ export const acceptTimeoutMs = 45_000;
  * Rejects with `owner_unreachable` where the handler certainly did not run or may safely run again, and with
  * `outcome_unknown` otherwise.
  */
-export function forward(link: Link, offer: Offer): Promise<ForwardOutcome> {
+export function forward(
+  link: Link,
+  offer: Offer,
+  underWay = new ForwardsUnderWay(),
+): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
-    const event = new ForwardedEvent(offer, resolve, reject);
+    const event = new ForwardedEvent(offer, underWay, resolve, reject);
     event.begin(openChannel(link, offer.head, event));
   });
+}
+
+/** Events that other hosts serve for this one. */
+export class ForwardsUnderWay {
+  readonly #events = new Set<Interruptible>();
+
+  add(event: Interruptible): void {
+    this.#events.add(event);
+  }
+  delete(event: Interruptible): void {
+    this.#events.delete(event);
+  }
+
+  /** The leases of these processes are over: nothing that they may still say is true. */
+  ownersGone(processes: ReadonlySet<string>): void {
+    const error = new StatefulError("outcome_unknown", "The owner's session is over.");
+    for (const event of [...this.#events]) if (processes.has(event.process)) event.interrupt(error);
+  }
+}
+
+interface Interruptible {
+  readonly process: string;
+  interrupt(error: StatefulError): void;
 }
 
 /** What a link says of itself names sessions and addresses, which are no client's business: it stays as the cause. */
@@ -73,11 +98,12 @@ type ForwardPhase =
   | { readonly name: "offered" }
   | { readonly name: "accepted" }
   | { readonly name: "responding"; readonly received: ReceivedBody }
-  | { readonly name: "socket"; readonly owner: RemoteSocketOwner }
+  | { readonly name: "upgraded" }
   | { readonly name: "over" };
 
-class ForwardedEvent implements ChannelHandlers {
+class ForwardedEvent implements ChannelHandlers, Interruptible {
   readonly #offer: Offer;
+  readonly #underWay: ForwardsUnderWay;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: unknown) => void;
   #channel: Channel | undefined;
@@ -86,15 +112,26 @@ class ForwardedEvent implements ChannelHandlers {
   #requestBody: BodyPump | undefined;
   #cancelAcceptLimit: CancelTimer | undefined;
 
-  constructor(offer: Offer, resolve: (outcome: ForwardOutcome) => void, reject: (error: unknown) => void) {
+  constructor(
+    offer: Offer,
+    underWay: ForwardsUnderWay,
+    resolve: (outcome: ForwardOutcome) => void,
+    reject: (error: unknown) => void,
+  ) {
     this.#offer = offer;
+    this.#underWay = underWay;
     this.#resolve = resolve;
     this.#reject = reject;
+  }
+
+  get process(): string {
+    return this.#channel?.link.peer.session ?? "";
   }
 
   begin(channel: Channel): void {
     const { signal } = this.#offer.request;
     this.#channel = channel;
+    this.#underWay.add(this);
     if (signal.aborted) return this.#clientLeft();
     signal.addEventListener("abort", this.#clientLeft, { once: true });
     this.#cancelAcceptLimit = this.#offer.clock.after(acceptTimeoutMs, () => this.#notAccepted(channel));
@@ -103,7 +140,6 @@ class ForwardedEvent implements ChannelHandlers {
   message(channel: Channel, kind: number, payload: Uint8Array | string): void {
     // A body's bytes are consumed when the client reads them; anything else is dealt with here and now.
     if (kind !== fromOwner.body) channel.consumed(payload.length);
-    if (this.#phase.name === "socket") return this.#phase.owner.command(kind, payload);
     switch (kind) {
       case fromOwner.accept:
         return this.#accepted(channel, decodeNumber(payload));
@@ -133,8 +169,7 @@ class ForwardedEvent implements ChannelHandlers {
         return this.#reject(lostOwner(phase.name, this.#offer.head.method, error));
       case "responding":
         return phase.received.fail(error ?? new StatefulError("outcome_unknown", "The owner was lost."));
-      case "socket":
-        return phase.owner.lost(error);
+      case "upgraded": // The socket has a life of its own.
       case "over":
         return;
     }
@@ -182,18 +217,26 @@ class ForwardedEvent implements ChannelHandlers {
   }
 
   #upgraded(channel: Channel, head: ResponseHead): void {
-    const { socket, request } = this.#offer;
+    const { upgraded, request } = this.#offer;
     // Thrown, not closed: only then do the handlers of this side, and so whoever waits, hear of it.
-    if (socket === undefined) throw new StatefulError("bad_request", "No upgrade was asked for.");
-    const owner = new RemoteSocketOwner(channel, socket);
-    socket.attachOwner(owner);
-    this.#phase = { name: "socket", owner };
+    if (upgraded === undefined) throw new StatefulError("bad_request", "No upgrade was asked for.");
+    this.#phase = { name: "upgraded" };
+    this.#underWay.delete(this);
+    upgraded(() => channel.close());
     request.signal.removeEventListener("abort", this.#clientLeft);
     this.#resolve({
       kind: "upgraded",
       headers: new Headers(head.headers.map(([n, v]) => [n, v])),
       epoch: this.#epoch,
     });
+  }
+
+  /** The owner is gone, though its link may not know it yet. */
+  interrupt(error: StatefulError): void {
+    const channel = this.#channel;
+    if (channel === undefined) return;
+    this.closed(channel, error);
+    channel.close(error);
   }
 
   #notAccepted(channel: Channel): void {
@@ -224,6 +267,7 @@ class ForwardedEvent implements ChannelHandlers {
 
   #over(): void {
     this.#phase = { name: "over" };
+    this.#underWay.delete(this);
     this.#cancelAcceptLimit?.();
     // The owner wants no more of a request that it has answered.
     this.#requestBody?.stop(undefined);

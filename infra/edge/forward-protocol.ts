@@ -10,9 +10,8 @@ import { packValue as pack, unpackChecked } from "../link/msgpack.ts";
  *                               ←       accept(epoch)               … from here on nobody re-sends
  *   body, body, bodyEnd         →
  *                               ←       response(head), body, body, bodyEnd   or   whole(head + body)
- *                               ←       upgraded(headers)            … and the channel is a socket from here on
- *   socketOpened, message, …    →
- *                               ←       send, subscribe, close, …
+ *                               ←       upgraded(headers)            … the socket lives on the object's attachment to the
+ *   close, once the client is connected, or has left                      edge from here on (`socket-protocol.ts`)
  *
  * Heads are MessagePack arrays; a body is bytes. Bodies obey the channel's window in both directions.
  */
@@ -20,10 +19,6 @@ export const fromEdge = {
   body: 1,
   bodyEnd: 2,
   bodyFailed: 3,
-  socketOpened: 4,
-  message: 5,
-  drained: 6,
-  closed: 7,
 } as const;
 
 export const fromOwner = {
@@ -35,18 +30,8 @@ export const fromOwner = {
   bodyEnd: 21,
   bodyFailed: 22,
   upgraded: 23,
-  send: 24,
-  subscribe: 25,
-  unsubscribe: 26,
-  close: 27,
-  terminate: 28,
-  ping: 29,
-  pong: 30,
-  handled: 31,
 } as const;
 
-/** The kind of a post that carries a publish. */
-export const publishPost = 1;
 export const forwardPurpose = "event";
 
 /** Bodies up to this size travel with the head and are kept, so that a refused request can be sent elsewhere. */
@@ -67,10 +52,12 @@ export interface ForwardHead {
   readonly upgrade: "websocket" | "event-stream" | undefined;
   /** Id that the socket has for the author's handlers. */
   readonly socketId: string;
-  /** Number of the socket at its edge, for publishes that leave its sender out. */
+  /** Number of the socket at its edge. */
   readonly socketNumber: number;
   readonly clientAddress: string;
   readonly chain: readonly string[];
+  /** Served by the machinery instead of the class. Set by a host on its own account, never for what a client wrote. */
+  readonly isSystem: boolean;
   /** `whole`: all of the body is here. `stream`: it follows after `accept`. `none`: there is no body. */
   readonly body: Uint8Array | "stream" | "none";
 }
@@ -86,8 +73,9 @@ export interface Refusal {
   readonly owner: { readonly session: string; readonly epoch: number } | undefined;
 }
 
+/** What is seldom there comes last and only where it is: hosts of a version that does not know it read all other heads. */
 export function encodeForwardHead(head: ForwardHead): unknown[] {
-  return [
+  const fields = [
     head.className,
     head.id,
     head.intent,
@@ -102,11 +90,12 @@ export function encodeForwardHead(head: ForwardHead): unknown[] {
     head.chain,
     head.body,
   ];
+  return head.isSystem ? [...fields, true] : fields;
 }
 
 /** @throws StatefulError `bad_request` for anything that is not a head. */
 export function decodeForwardHead(value: unknown): ForwardHead {
-  if (!isList(value) || value.length !== 13) throw malformed("forward head");
+  if (!isList(value) || value.length < 13 || value.length > 14) throw malformed("forward head");
   const [
     className,
     id,
@@ -121,6 +110,7 @@ export function decodeForwardHead(value: unknown): ForwardHead {
     clientAddress,
     chain,
     body,
+    isSystem = false,
   ] = value;
   const texts = { className, id, method, url, target, socketId, clientAddress };
   for (const [name, text] of Object.entries(texts)) if (typeof text !== "string") throw malformed(name);
@@ -130,6 +120,8 @@ export function decodeForwardHead(value: unknown): ForwardHead {
     (intent !== "own" && intent !== "place") ||
     !isBody ||
     !isUpgrade ||
+    typeof isSystem !== "boolean" ||
+    (isSystem && upgrade !== null) ||
     typeof socketNumber !== "number" ||
     !Number.isSafeInteger(socketNumber)
   ) {
@@ -145,6 +137,7 @@ export function decodeForwardHead(value: unknown): ForwardHead {
     upgrade: upgrade ?? undefined,
     socketNumber,
     chain,
+    isSystem,
     body,
   };
 }
@@ -211,17 +204,6 @@ export function encodeNumbers(...numbers: number[]): Uint8Array {
   return pack(numbers);
 }
 
-export function decodeClose(bytes: Uint8Array): { readonly code: number; readonly reason: string } {
-  const value = unpack(bytes, "close");
-  if (!Array.isArray(value) || typeof value[0] !== "number" || typeof value[1] !== "string")
-    throw malformed("close");
-  return { code: value[0], reason: value[1] };
-}
-
-export function encodeClose(code: number, reason: string): Uint8Array {
-  return pack([code, reason]);
-}
-
 export function decodeNumber(payload: Uint8Array | string): number {
   const value = unpack(bytesOf(payload), "number");
   if (!Array.isArray(value) || typeof value[0] !== "number") throw malformed("number");
@@ -261,10 +243,5 @@ function malformed(what: string): StatefulError {
 
 export function bytesOf(payload: Uint8Array | string): Uint8Array {
   if (typeof payload === "string") throw malformed("message: text instead of bytes");
-  return payload;
-}
-
-export function textOf(payload: Uint8Array | string): string {
-  if (typeof payload !== "string") throw malformed("message: bytes instead of text");
   return payload;
 }

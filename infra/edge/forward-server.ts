@@ -1,13 +1,17 @@
 import type { Activation } from "../host/activation.ts";
+import type { AttachedEdge } from "../host/attached-edge.ts";
+import type { EdgePorts } from "../host/edge-port.ts";
 import type { ActivationTable, Elsewhere } from "../host/activation-table.ts";
 import { OpenEvent } from "../host/open-event.ts";
+import { serveSystemCall } from "../host/system-calls.ts";
+import type { VirtualSocket } from "../host/virtual-socket.ts";
 import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
 import { objectRef } from "../lib/object-ref.ts";
 import type { Channel, ChannelHandlers } from "../link/link.ts";
 import { UpgradeSlot } from "../object/event.ts";
 import { isStreamed } from "../object/streamed-response.ts";
-import type { TopicEdge } from "../topics/topic-hub.ts";
 import { limitBody } from "./body-limit.ts";
+import { attachedEdge } from "./attached-edges.ts";
 import { BodyPump, ReceivedBody } from "./body-stream.ts";
 import {
   bytesOf,
@@ -23,8 +27,6 @@ import {
   type ResponseHead,
 } from "./forward-protocol.ts";
 import { forwardedHeaders } from "./http-fields.ts";
-import { acceptSocket } from "./local-socket.ts";
-import { RemoteSocketCarrier, ServedSocket } from "./served-socket.ts";
 
 /** Bodies up to this size leave with the head in one message. */
 const wholeResponseBytesMax = 128 * 1024;
@@ -38,27 +40,26 @@ export class ServedEvent implements ChannelHandlers {
   readonly #channel: Channel;
   readonly #head: ForwardHead;
   readonly #table: ActivationTable;
-  readonly #edge: TopicEdge;
+  readonly #ports: EdgePorts;
   readonly #aborted = new AbortController();
   #body: ReceivedBody | undefined;
   #responseBody: BodyPump | undefined;
-  #socket: ServedSocket | undefined;
+  #socket: UnopenedSocket | undefined;
   /** Whether the handler's answer is complete: who leaves after that ends nothing. */
   #isAnswered = false;
 
   /** @throws StatefulError `bad_request` for a malformed head, which refuses the channel. */
-  constructor(channel: Channel, head: unknown, table: ActivationTable, edge: TopicEdge) {
+  constructor(channel: Channel, head: unknown, table: ActivationTable, ports: EdgePorts) {
     this.#channel = channel;
     this.#head = decodeForwardHead(head);
     this.#table = table;
-    this.#edge = edge;
+    this.#ports = ports;
     this.#serve().catch((thrown) => this.#end(asStatefulError(thrown)));
   }
 
   message(channel: Channel, kind: number, payload: Uint8Array | string): void {
     // A body's bytes are consumed when the handler reads them; anything else is dealt with here and now.
     if (kind !== fromEdge.body) channel.consumed(payload.length);
-    if (this.#socket) return this.#socket.message(kind, payload);
     if (kind === fromEdge.body) return this.#body?.push(bytesOf(payload));
     if (kind === fromEdge.bodyEnd) this.#body?.end();
     else if (kind === fromEdge.bodyFailed)
@@ -69,11 +70,14 @@ export class ServedEvent implements ChannelHandlers {
     if (!this.#isAnswered) this.#aborted.abort(error);
     this.#responseBody?.stop(error);
     this.#body?.fail(error ?? new StatefulError("bad_request", "The client left."));
-    this.#socket?.lost();
+    // Ended without an error, it is the edge's that says of the client what there is to say, on the attachment.
+    if (error !== undefined) this.#checkOpened();
   }
 
   async #serve(): Promise<void> {
-    const admitted = await this.#admit();
+    let admitted = await this.#admit();
+    // It may have begun to move, or to stop, in the turn in which it was found.
+    while ("isLive" in admitted && !admitted.isLive) admitted = await this.#admit();
     if (!this.#channel.isOpen) return;
     if (admitted instanceof StatefulError) return this.#refuse(admitted, undefined);
     if ("owned" in admitted) return this.#refuse(notHere(this.#head), admitted);
@@ -98,11 +102,13 @@ export class ServedEvent implements ChannelHandlers {
 
   /** The answer; undefined where the event became a socket, or the client has left. */
   async #run(activation: Activation): Promise<Response | undefined> {
-    const { upgrade, target, chain } = this.#head;
+    const { upgrade, target, chain, isSystem } = this.#head;
     const slot = upgrade === undefined ? undefined : new UpgradeSlot(upgrade);
     const request = limitBody(this.#request(), activation.runtime.definition.limits.bodyBytesMax);
     if (request instanceof Response) return request;
-    const response = await activation.fetch(request, new OpenEvent(activation, target, slot, chain));
+    const event = new OpenEvent(activation, target, slot, chain);
+    activation.cameFrom(this.#channel.link.peer.region);
+    const response = await activation.fetch(request, event, isSystem ? serveSystemCall : undefined);
     if (!slot?.accepted || !response.ok) return response;
     // A socket that nobody holds would stay with the object for ever.
     if (this.#channel.isOpen) this.#upgrade(activation, slot);
@@ -142,20 +148,22 @@ export class ServedEvent implements ChannelHandlers {
     this.#isAnswered = true;
   }
 
-  #upgrade(activation: Activation, slot: UpgradeSlot): void {
-    const carrier = new RemoteSocketCarrier(this.#channel, this.#edge, this.#head.socketNumber, () =>
-      this.#socket?.congested(),
-    );
-    const socket = acceptSocket(activation, carrier, slot, this.#head);
-    if (socket === undefined) throw new StatefulError("internal", "The upgrade was taken back.");
-    this.#socket = new ServedSocket(
-      this.#channel,
-      socket,
-      activation.runtime.definition.limits.messageBytesMax,
-    );
+  #upgrade(activation: Activation, { accepted, kind }: UpgradeSlot): void {
+    if (accepted === undefined) throw new StatefulError("internal", "The upgrade was taken back.");
+    const { session: process, hostId, region } = this.#channel.link.peer;
+    const { socketNumber: number, socketId: id, clientAddress: remoteAddress } = this.#head;
+    const attached = attachedEdge(activation, { process, hostId, region }, this.#ports);
+    const socket = attached.accept(activation, number, accepted, { id, remoteAddress, kind });
+    this.#socket = { attached, socket };
     this.#isAnswered = true;
-    const headers = slot.accepted?.headers;
-    this.#send(fromOwner.upgraded, encodeResponseHead({ status: 200, headers: headers ? [...headers] : [] }));
+    const headers = accepted.headers ? [...accepted.headers] : [];
+    this.#send(fromOwner.upgraded, encodeResponseHead({ status: 200, headers }));
+  }
+
+  /** The client left before it was connected, or the way to its edge broke: should it be there, the edge tells so again. */
+  #checkOpened(): void {
+    if (this.#socket?.socket.readyState !== 0) return;
+    this.#socket.attached.closed(this.#socket.socket.socketId, 1006, "");
   }
 
   #refuse(error: StatefulError, elsewhere: Elsewhere | undefined): void {
@@ -174,6 +182,11 @@ export class ServedEvent implements ChannelHandlers {
     this.#channel.close(error);
     this.closed(this.#channel, error);
   }
+}
+
+interface UnopenedSocket {
+  readonly attached: AttachedEdge;
+  readonly socket: VirtualSocket;
 }
 
 function notHere(head: ForwardHead): StatefulError {

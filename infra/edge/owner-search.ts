@@ -27,14 +27,31 @@ export interface SearchSetup {
 }
 
 /** Where the next offer goes. `own`: to the owner that somebody knows of. `place`: to a host that may take the object. */
-export type Location =
-  | { readonly kind: "here"; readonly activation: Activation }
+export type Location<Here> =
+  | { readonly kind: "here"; readonly here: Here }
   | {
       readonly kind: "there";
       readonly host: HostRecord;
       readonly intent: "own" | "place";
       readonly route: KnownOwner | undefined;
     };
+
+/** What a search is for: an event wants a live activation; sockets that lost their owner want the object's edges, asleep or not. */
+export interface Taking<Here> {
+  /** Where it is here already. */
+  live(): Here | undefined;
+  /** Takes the object for this host, or tells who has it. */
+  take(when: "free" | "mine"): Promise<Here | Elsewhere>;
+}
+
+/** `chain`: the objects that wait for the answer. A call back to one of them while it starts or stops would wait for ever. */
+export function activating(
+  table: ActivationTable,
+  ref: ObjectRef,
+  chain: readonly string[] = [],
+): Taking<Activation> {
+  return { live: () => table.live(ref.key), take: (when) => table.activate(ref, when, chain) };
+}
 
 /** `certain`: the primary said so, in this search. */
 interface KnownOwner extends LeaseHint {
@@ -54,13 +71,13 @@ const askAnother: ReadonlySet<string> = new Set([
  * object where placement wants it. Everything before the last step may be stale, and then costs one hop: the host that
  * was asked refuses and says whom it knows, and the search goes on from there.
  *
- * One search serves one request. It never takes an object over: a lease that is alive is obeyed even where its owner
+ * One search serves one request, or the sockets of one object. It never takes an object over: a lease that is alive is obeyed even where its owner
  * cannot be reached.
  */
-export class OwnerSearch {
+export class OwnerSearch<Here extends object> {
   readonly #setup: SearchSetup;
   readonly #ref: ObjectRef;
-  readonly #chain: readonly string[];
+  readonly #taking: Taking<Here>;
   #learned: KnownOwner | undefined;
   /** Why a host that seems to be the owner was passed over: the better answer where nobody else may take the object. */
   #unreachable: { readonly session: string; readonly error: StatefulError } | undefined;
@@ -69,27 +86,34 @@ export class OwnerSearch {
   #hasAskedCache = false;
   #hasAskedReplica = false;
   readonly #excluded = new Map<string, RefusalReason>();
-  /** Sessions that were asked as owners and were not: no hint leads there twice. */
-  readonly #notOwners = new Set<string>();
+  /**
+   * Sessions that were asked as owners and were not, with the epoch of whoever named them: no hint leads there twice, unless
+   * it is of a later epoch, since an object may have moved there meanwhile.
+   */
+  readonly #notOwners = new Map<string, number>();
 
-  /** `chain`: the objects that wait for the answer. A call back to one of them while it starts or stops would wait for ever. */
-  constructor(setup: SearchSetup, ref: ObjectRef, chain: readonly string[] = []) {
+  constructor(setup: SearchSetup, ref: ObjectRef, taking: Taking<Here>) {
     this.#setup = setup;
     this.#ref = ref;
-    this.#chain = chain;
+    this.#taking = taking;
   }
 
   /** @throws StatefulError `unknown_class`, `no_eligible_host`, `owner_unreachable`, or why the directory refused. */
-  async next(): Promise<Location> {
+  async next(): Promise<Location<Here>> {
     const { table, leases, isKnownClass, refreshHosts } = this.#setup;
-    const live = table.live(this.#ref.key);
-    if (live) return { kind: "here", activation: live };
+    const live = this.#taking.live();
+    if (live) return { kind: "here", here: live };
     table.checkNotWaiting(this.#ref);
     if (!isKnownClass(this.#ref.className)) {
       this.#waitsFor = "the directory, asked which hosts are alive,";
       await refreshHosts();
     }
     if (!isKnownClass(this.#ref.className)) throw unknownClass(this.#ref);
+    // What starts, moves or sleeps here is waited for, or woken: nobody else could say more of it.
+    if (table.isChanging(this.#ref.key) || table.sleeping(this.#ref.key)) {
+      const mine = await this.#takeHere("mine");
+      if (mine) return mine;
+    }
     for (;;) {
       const route = await this.#knownOwner();
       if (route === undefined) return this.#place();
@@ -98,7 +122,7 @@ export class OwnerSearch {
         if (mine) return mine;
         continue;
       }
-      const host = leases.host(route.session);
+      const host = leases.host(route.session) ?? (await this.#newlyKnown(route));
       if (host) return { kind: "there", host, intent: "own", route };
       if (route.certain)
         throw unreachable(
@@ -110,24 +134,26 @@ export class OwnerSearch {
   }
 
   /** The host that was asked does not have the object, or does not take it. */
-  refused(location: Location, error: StatefulError, owner: LeaseHint | undefined): void {
+  refused(location: Location<Here>, error: StatefulError, owner: LeaseHint | undefined): void {
     if (location.kind === "here") return;
-    if (location.route) this.#forget(location.route);
-    if (askAnother.has(error.code)) this.#excluded.set(location.host.session, reasonOf(error));
-    else if (error.code !== "not_owner") throw error;
-    if (owner && !this.#notOwners.has(owner.session)) this.#learned = { ...owner, certain: true };
+    const isAnswer = error.code === "not_owner" || askAnother.has(error.code);
+    if (location.route && isAnswer) this.#forget(location.route);
+    if (location.route && !isAnswer) this.#setup.routes.doubt(this.#ref.key, location.route);
+    if (!isAnswer) throw error;
+    if (error.code !== "not_owner") this.#excluded.set(location.host.session, reasonOf(error));
+    if (owner && !this.#isKnownNot(owner)) this.#learned = { ...owner, certain: true };
   }
 
   /** The host that was asked cannot be reached from here. */
-  unreachable(location: Location, error: StatefulError): void {
+  unreachable(location: Location<Here>, error: StatefulError): void {
     if (location.kind === "here") return;
     const { session, hostId, region } = location.host;
     const seen = unreachable(this.#ref, `No link to ${hostId} (${region}) can be had.`, error);
     if (location.route?.certain) throw seen;
     if (location.route) {
       // It may be the owner all the same: the next who names it is believed.
-      this.#setup.routes.drop(this.#ref.key, location.route);
-      this.#unreachable = { session: location.route.session, error: seen };
+      this.#setup.routes.doubt(this.#ref.key, location.route);
+      this.#unreachable = { session, error: seen };
     }
     if (location.intent === "place") this.#excluded.set(session, "unreachable");
   }
@@ -156,23 +182,46 @@ export class OwnerSearch {
     if (!this.#hasAskedCache) {
       this.#hasAskedCache = true;
       const cached = routes.get(this.#ref.key);
-      if (cached) return { ...cached, certain: false };
+      // The primary knows better than a doubtful one, where it can be asked.
+      if (cached && !(cached.isDoubtful && leases.session.isValid())) return { ...cached, certain: false };
     }
-    if (!this.#hasAskedReplica) {
+    if (!this.#hasAskedReplica && leases.hasHints) {
       this.#hasAskedReplica = true;
       this.#waitsFor = "the directory, asked for the object's owner,";
       const found = await leases.find(this.#ref);
-      if (found && !this.#notOwners.has(found.session)) return { ...found, certain: false };
+      if (found && !this.#isKnownNot(found)) return { ...found, certain: false };
     }
     return undefined;
   }
 
+  /**
+   * A host that this edge does not know yet, since it started a moment ago; or one that lost its session and opened the next: it
+   * may be adopting the object, and nobody should be faster than that.
+   */
+  async #newlyKnown(route: KnownOwner): Promise<HostRecord | undefined> {
+    const { leases, refreshHosts } = this.#setup;
+    const { session } = route;
+    if (leases.successor(session) === undefined) {
+      this.#waitsFor = "the directory, asked which hosts are alive,";
+      await refreshHosts();
+    }
+    const named = leases.host(session);
+    if (named) return named;
+    if (route.certain && this.#isKnownNot(route)) return undefined;
+    const successor = leases.successor(session);
+    return successor?.session === leases.session.id ? undefined : successor;
+  }
+
+  #isKnownNot({ session, epoch }: LeaseHint): boolean {
+    return (this.#notOwners.get(session) ?? -1) >= epoch;
+  }
+
   #forget(route: KnownOwner): void {
-    this.#notOwners.add(route.session);
+    this.#notOwners.set(route.session, Math.max(route.epoch, this.#notOwners.get(route.session) ?? 0));
     this.#setup.routes.drop(this.#ref.key, route);
   }
 
-  async #place(): Promise<Location> {
+  async #place(): Promise<Location<Here>> {
     const { leases } = this.#setup;
     for (;;) {
       const answer = this.placement();
@@ -198,34 +247,22 @@ export class OwnerSearch {
 
   /** What placement says now, with the refusals of this search. */
   placement(): PlacementAnswer {
-    const answer = place(this.question());
-    const refused = answer.ranked.filter(({ host }) => this.#excluded.has(host.session));
-    return {
-      ranked: answer.ranked.filter(({ host }) => !this.#excluded.has(host.session)),
-      refused: [
-        ...answer.refused,
-        ...refused.map(({ host }) => ({
-          session: host.session,
-          hostId: host.hostId,
-          region: host.region,
-          reason: this.#excluded.get(host.session) ?? "unreachable",
-        })),
-      ],
-    };
+    return place(this.question());
   }
 
   question(): PlacementQuestion {
     const { region, leases, policyOf, roundTripMs } = this.#setup;
     const policy = policyOf(this.#ref.className);
-    return { object: this.#ref, policy, callerRegion: region, hosts: leases.hosts, roundTripMs };
+    const { hosts } = leases;
+    return { object: this.#ref, policy, callerRegion: region, hosts, excluded: this.#excluded, roundTripMs };
   }
 
-  async #takeHere(when: "free" | "mine"): Promise<Location | undefined> {
-    const { table, leases } = this.#setup;
+  async #takeHere(when: "free" | "mine"): Promise<Location<Here> | undefined> {
+    const { leases } = this.#setup;
     this.#waitsFor = "the directory's primary, asked for the object's lease,";
     try {
-      const taken = await table.activate(this.#ref, when, this.#chain);
-      if (!("owned" in taken)) return { kind: "here", activation: taken };
+      const taken = await this.#taking.take(when);
+      if (!("owned" in taken)) return { kind: "here", here: taken };
       this.#learnFrom(taken);
     } catch (thrown) {
       const error = asStatefulError(thrown);
@@ -245,7 +282,8 @@ function reasonOf(error: StatefulError): RefusalReason {
   const reason = error.details?.reason;
   if (error.code === "host_draining") return "draining";
   if (error.code === "unknown_class") return "class_missing";
-  return reason === "memory_limit" || reason === "outside_pinned_regions" ? reason : "object_limit";
+  const isKnown = reason === "memory_limit" || reason === "overloaded" || reason === "outside_pinned_regions";
+  return isKnown ? reason : "object_limit";
 }
 
 function unknownClass(ref: ObjectRef): StatefulError {

@@ -1,7 +1,10 @@
 import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
-import { objectRefFromSegment } from "../lib/object-ref.ts";
-import { explain, type ExplainedOwner } from "../placement/explain.ts";
-import { OwnerSearch, type SearchSetup } from "./owner-search.ts";
+import type { HostRecord } from "../lease/directory.ts";
+import { type ObjectRef, objectRefFromSegment } from "../lib/object-ref.ts";
+import { explain } from "../placement/explain.ts";
+import type { OwnerCalls } from "./owner-calls.ts";
+import type { OwnerAccount } from "./owner-protocol.ts";
+import { activating, OwnerSearch, type SearchSetup } from "./owner-search.ts";
 
 /** Everything that belongs to the system lives under `/-/`, where no class can: a class name begins with a letter. */
 export const systemPrefix = "/-/";
@@ -9,6 +12,9 @@ export const systemPrefix = "/-/";
 export interface SystemRoutesSetup extends SearchSetup {
   readonly hostId: string;
   readonly isDraining: () => boolean;
+  readonly owners: Pick<OwnerCalls, "account">;
+  /** The host by which the one that is named is reached, where it cannot be directly. */
+  readonly pathTo: (host: HostRecord) => { readonly via: string | undefined };
 }
 
 /** Answers `/-/health` and `/-/explain/<class>/<id>`. */
@@ -52,20 +58,39 @@ export class SystemRoutes {
 
   async #explain(className: string, segment: string) {
     const ref = objectRefFromSegment(className, segment);
-    if (!this.#setup.isKnownClass(className)) {
+    const { isKnownClass, owners, pathTo } = this.#setup;
+    if (!isKnownClass(className))
       throw new StatefulError("unknown_class", `No host runs a class "${className}".`);
-    }
-    const search = new OwnerSearch(this.#setup, ref);
-    return explain(search.question(), search.placement(), await this.#owner(ref.key, className, segment));
+    const search = new OwnerSearch(this.#setup, ref, activating(this.#setup.table, ref));
+    const known = await this.#knownOwner(ref);
+    const account = await owners.account(ref, known?.host);
+    const owner = account?.owner ?? (known && { ...nameOf(known.host), epoch: known.epoch });
+    const explanation = explain(search.question(), search.placement(), owner, account?.life);
+    const via = known && pathTo(known.host).via;
+    return { ...explanation, ...(account && stateForm(account)), ...(via && { reachedThrough: via }) };
   }
 
   /** The owner as far as this edge knows; asking never starts an object. */
-  async #owner(key: string, className: string, segment: string): Promise<ExplainedOwner | undefined> {
-    const { table, leases, routes, hostId, region } = this.#setup;
-    const phase = table.live(key)?.phase;
-    if (phase?.name === "live") return { hostId, region, epoch: phase.epoch };
-    const known = routes.get(key) ?? (await leases.find(objectRefFromSegment(className, segment)));
+  async #knownOwner(
+    ref: ObjectRef,
+  ): Promise<{ readonly host: HostRecord; readonly epoch: number } | undefined> {
+    const { table, leases, routes } = this.#setup;
+    if (table.live(ref.key) || table.sleeping(ref.key)) return undefined;
+    const known = routes.get(ref.key) ?? (await leases.find(ref));
     const host = known && leases.host(known.session);
-    return known && host && { hostId: host.hostId, region: host.region, epoch: known.epoch };
+    return host && { host, epoch: known.epoch };
   }
+}
+
+function nameOf({ hostId, region }: HostRecord) {
+  return { hostId, region };
+}
+
+/** Whether it is awake, and why. */
+function stateForm({ isAsleep, awake, edges, sockets }: OwnerAccount) {
+  return {
+    isAsleep,
+    keptAwakeBy: { openEvents: awake.events, timers: awake.timers },
+    sockets: { open: sockets ?? null, edges },
+  };
 }

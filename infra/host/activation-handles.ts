@@ -16,7 +16,8 @@ export function topicsOf(activation: Activation): Topics {
 export function socketsOf(open: ReadonlySet<VirtualSocket>): Sockets {
   return {
     count: open.size,
-    list: () => [...open].map(socketInfo),
+    list: ({ tag } = {}) =>
+      [...open].filter((socket) => tag === undefined || socket.tags.includes(tag)).map(socketInfo),
     closeAll(code, reason) {
       for (const socket of [...open]) socket.close(code, reason);
     },
@@ -28,6 +29,8 @@ function socketInfo(socket: VirtualSocket) {
     id: socket.id,
     remoteAddress: socket.remoteAddress,
     subscriptions: socket.subscriptions,
+    tags: socket.tags,
+    attachment: socket.attachment,
     // Text, or bytes that encoding made: never a shared buffer, which is all that the cast leaves out.
     send: (message: unknown) => socket.send(encodeSocketMessage(message) as string | Uint8Array<ArrayBuffer>),
     close: (code?: number, reason?: string) => socket.close(code, reason),

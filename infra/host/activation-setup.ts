@@ -1,9 +1,28 @@
 import type { Session } from "../lease/leases.ts";
+import type { LoadedObject } from "../lease/stored-objects.ts";
 import type { Clock } from "../lib/clock.ts";
+import type { StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { Activation } from "./activation.ts";
+import type { ActivationLife } from "./activation-life.ts";
+import type { StoreHost } from "./activation-store.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
+import type { ObjectEdges } from "./object-edges.ts";
 import type { CallsFrom } from "./object-calls.ts";
+
+/** What all activations of a host share. */
+export interface ActivationHost {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Calls to other objects, on behalf of an event with that chain of callers. */
+  readonly callsFrom: CallsFrom;
+  readonly stores: StoreHost;
+  /** The edges of an object to which the first client connects. */
+  edgesOf(activation: Activation): ObjectEdges;
+  /** It can no longer keep what it promises: it is to end, and to be forgotten. */
+  broken(activation: ActivationLife, cause: StatefulError): void;
+}
 
 /** What an activation is made from. */
 export interface ActivationSetup {
@@ -11,10 +30,17 @@ export interface ActivationSetup {
   readonly runtime: ClassRuntime;
   readonly session: Session;
   readonly epoch: number;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Calls to other objects, on behalf of an event with that chain of callers. */
-  callsFrom: CallsFrom;
-  /** State of a class whose file was replaced in dev; undefined otherwise. */
-  readonly carriedState?: object;
+  readonly host: ActivationHost;
+  /** State that comes from the activation before: the class's file was replaced in dev, or the object has moved here. */
+  readonly carriedState: object | undefined;
+  /** The edges that hold its sockets, where there are some already. */
+  readonly edges?: ObjectEdges | undefined;
+  /** What the object has stored; undefined where that was not read: then it is, key by key, when it is asked for. */
+  readonly stored: StoredObject | undefined;
+}
+
+export interface StoredObject {
+  readonly loaded: LoadedObject;
+  /** The object's own record, whole; undefined where it has none. */
+  readonly record: Uint8Array | undefined;
 }

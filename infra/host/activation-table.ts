@@ -1,280 +1,149 @@
-import type { HeldLease, HostLoad } from "../lease/directory.ts";
-import type { Acquisition, Leases } from "../lease/leases.ts";
-import type { CancelTimer, Clock } from "../lib/clock.ts";
+import type { HeldLease, HostRecord } from "../lease/directory.ts";
+import { sleep } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { StopReason } from "../object/context.ts";
-import { Activation } from "./activation.ts";
-import { Adoption } from "./adoption.ts";
-import type { ClassRuntime } from "./class-runtime.ts";
-import { checkRoom } from "./host-limits.ts";
-import type { CallsFrom } from "./object-calls.ts";
+import type { Activation } from "./activation.ts";
+import type { ActivationLife } from "./activation-life.ts";
+import type { Adoptable } from "./adoption.ts";
+import type { MoveOffer, MoveResult } from "./move-ports.ts";
+import type { MoveOptions } from "./moves-out.ts";
+import type { MovePackage } from "./move-package.ts";
+import type { ArrivedObject } from "./moves-in.ts";
+import type { ObjectEdges } from "./object-edges.ts";
+import { storedOf } from "./object-starter.ts";
+import { ObjectTable } from "./object-table.ts";
+import { Sleeper, type SleeperSetup } from "./sleeper.ts";
+import { startingState } from "../storage/state-keeper.ts";
+import { classMissing, dataTooNew } from "./start-refusals.ts";
 
-export interface ActivationTableSetup {
-  readonly leases: Pick<Leases, "acquire" | "adopt" | "disown" | "release" | "session">;
-  readonly classes: ReadonlyMap<string, ClassRuntime>;
-  readonly region: string;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly isDraining: () => boolean;
-  readonly load: () => HostLoad;
-  readonly callsFrom: CallsFrom;
-  /** In dev, state that cannot be cloned is refused when the object starts, not when it first has to move. */
-  readonly checkState: boolean;
-}
+export type { Elsewhere, ObjectTableSetup as ActivationTableSetup } from "./object-table.ts";
 
-/** Not here: who has it, as the primary knows. */
-export type Elsewhere = Extract<Acquisition, { owned: false }>;
-
-const idleSweepIntervalMs = 1000;
 const reloadQuietLimitMs = 5000;
-const noCallers: readonly string[] = [];
+/** Where objects have gone is remembered of so many, for whoever still asks here. */
+const movedAwayMax = 20_000;
 
 /**
- * The objects that live on this host, at most one activation of each. Everything that starts, suspends, resumes or ends
- * an activation goes through here.
+ * The objects that live on this host, at most one activation of each, and those that sleep here. Everything that starts,
+ * suspends, moves, resumes or ends an activation goes through here.
  */
-export class ActivationTable {
-  readonly #setup: ActivationTableSetup;
-  readonly #byKey = new Map<string, Activation>();
-  /** Starts and stops under way, by key: whoever asks meanwhile waits for the one that runs. */
-  readonly #starting = new Map<string, Promise<Activation | Elsewhere>>();
-  readonly #stopping = new Map<string, Promise<void>>();
-  readonly #carriedState = new Map<string, object>();
-  /** Who waits for a start or a stop, by key. */
-  readonly #waiting = new Map<string, number>();
-  readonly #adoption: Adoption;
-  /** Objects whose lease is being asked for: they take room already, or a burst of starts would go past the limit. */
-  #acquiring = 0;
-  #cancelSweep: CancelTimer;
-
-  constructor(setup: ActivationTableSetup) {
-    this.#setup = setup;
-    const { leases, clock, log } = setup;
-    this.#adoption = new Adoption({
-      leases,
-      clock,
-      log,
-      lost: (activation, cause) => this.#end(activation, cause),
-      over: (activation) => this.#forget(activation),
-    });
-    this.#cancelSweep = this.#sweepLater();
-  }
-
-  get size(): number {
-    return this.#byKey.size;
-  }
-
-  /** The activation of the key if it may serve right now. The hot path: one look-up and one comparison. */
-  live(key: string): Activation | undefined {
-    const activation = this.#byKey.get(key);
-    return activation?.isLive ? activation : undefined;
-  }
-
-  /** The activation of the key, for a caller that hands it an event at once: it checks its lease then, and only once. */
-  running(key: string): Activation | undefined {
-    const activation = this.#byKey.get(key);
-    return activation?.phase.name === "live" ? activation : undefined;
-  }
-
-  /** Throws `session_over` where the object lives here and waits for its lease to be confirmed: nobody else may have it. */
-  checkNotWaiting(ref: ObjectRef): void {
-    const activation = this.#byKey.get(ref.key);
-    if (activation === undefined || activation.isLive || this.#starting.has(ref.key)) return;
-    if (activation.phase.name === "suspended" || activation.phase.name === "live")
-      throw waitsForDirectory(ref);
-  }
-
-  /** Whether the object's own `onStart` or `onStop` runs here, each of which has a limit of its own. */
-  isChanging(key: string): boolean {
-    const name = this.#byKey.get(key)?.phase.name;
-    return name === "starting" || name === "stopping";
-  }
-
-  all(): Iterable<Activation> {
-    return this.#byKey.values();
-  }
-
-  /** What this host believes it holds under its current session, for the comparison with the directory (L9). */
-  *held(): Iterable<HeldLease> {
-    for (const { ref, phase } of this.#byKey.values()) {
-      if (phase.name === "live" && phase.session === this.#setup.leases.session)
-        yield { object: ref, epoch: phase.epoch };
-    }
-  }
-
-  /**
-   * The live activation, started if need be, or who has it. Rejects with a `StatefulError`; with `host_full`,
-   * `host_draining` and `unknown_class` another host may be asked. `chain`: the objects that wait for this one.
-   */
-  async activate(
-    ref: ObjectRef,
-    when: "free" | "mine",
-    chain: readonly string[] = noCallers,
-  ): Promise<Activation | Elsewhere> {
-    const { key } = ref;
-    const existing = this.#byKey.get(key);
-    if (existing?.isLive) return existing;
-    if (chain.includes(key) && (this.#starting.has(key) || this.#stopping.has(key)))
-      throw callCycle(ref, chain);
-    const waiting = this.#waiting.get(key) ?? 0;
-    const limits = this.#setup.classes.get(ref.className)?.definition.limits;
-    if (limits && waiting >= limits.queueLengthMax) throw tooManyWait(ref, waiting);
-    this.#waiting.set(key, waiting + 1);
-    try {
-      return await this.#activated(ref, when);
-    } finally {
-      const left = (this.#waiting.get(key) ?? 1) - 1;
-      if (left > 0) this.#waiting.set(key, left);
-      else this.#waiting.delete(key);
-    }
-  }
-
-  async #activated(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
-    await this.#stopping.get(ref.key);
-    const existing = this.#byKey.get(ref.key);
-    if (existing?.isLive) return existing;
-    const starting = this.#starting.get(ref.key);
-    if (starting) return starting;
-    if (existing) throw waitsForDirectory(ref);
-    const start = this.#start(ref, when).finally(() => this.#starting.delete(ref.key));
-    this.#starting.set(ref.key, start);
-    return start;
-  }
-
-  async #start(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
-    const { leases, classes, clock, log, callsFrom } = this.#setup;
-    try {
-      this.#checkAccepts(ref);
-    } catch (refusal) {
-      // Others were told to ask here: what is left in the directory of an earlier time must not send them again.
-      if (when === "mine") leases.disown(ref);
-      throw refusal;
-    }
-    this.#acquiring++;
-    const acquisition = await leases.acquire(ref, when).finally(() => this.#acquiring--);
-    if (!acquisition.owned) return acquisition;
-    const { session, epoch } = acquisition;
-    const lease = { object: ref, epoch };
-    const runtime = classes.get(ref.className);
-    if (runtime === undefined) {
-      leases.release(lease);
-      throw classMissing(ref);
-    }
-    if (!session.isValid()) throw waitsForDirectory(ref);
-    const carriedState = this.#takeCarriedState(ref, runtime);
-    let activation: Activation | undefined;
-    try {
-      const setup = { ref, runtime, session, epoch, clock, log, callsFrom };
-      activation = new Activation(carriedState ? { ...setup, carriedState } : setup);
-      if (this.#setup.checkState) checkCloneable(activation);
-      this.#byKey.set(ref.key, activation);
-      await activation.start("create");
-      log.debug("object.started", { object: ref.key, epoch });
-      await this.#settleLateStart(activation);
-      return activation;
-    } catch (thrown) {
-      const cause = asStatefulError(thrown, "start_failed");
-      if (cause !== thrown) log.error("object.start.failed", { object: ref.key, error: thrown });
-      activation?.end(cause);
-      this.#byKey.delete(ref.key);
-      // The next session may have adopted it while it started: then the lease has a later epoch.
-      leases.release({ object: ref, epoch: activation?.epoch ?? epoch });
-      throw cause;
-    }
-  }
-
-  #checkAccepts(ref: ObjectRef): void {
-    if (this.#setup.isDraining()) throw new StatefulError("host_draining", "This host is going away.");
-    const runtime = this.#setup.classes.get(ref.className);
-    if (runtime === undefined) throw classMissing(ref);
-    const { regions } = runtime.definition.placement;
-    if (regions.length > 0 && !regions.includes(this.#setup.region)) throw outsideRegions(ref, regions);
-    const load = this.#setup.load();
-    checkRoom({ ...load, objects: load.objects + this.#acquiring });
-  }
-
-  /** A session that ended while `onStart` ran: the activation missed the adoption and catches up with it here. */
-  async #settleLateStart(activation: Activation): Promise<void> {
-    const { phase } = activation;
-    if (phase.name !== "suspended") return;
-    if (phase.session !== this.#setup.leases.session) await this.#adoption.adopt([activation], 1);
-    if (!activation.isLive) throw waitsForDirectory(activation.ref);
-  }
-
+export class ActivationTable extends ObjectTable {
   // -- the session (L1, L9)
 
-  /** Nothing is served from here on; what lives may be adopted by the next session. */
-  suspendAll(): void {
-    for (const activation of this.#byKey.values()) activation.suspend();
-    this.#carriedState.clear(); // The leases that kept it here are gone.
+  /** Nothing is served from here on, but where a class asks for that (L8); what lives may be adopted by the next session. */
+  suspendAll(isUnconfirmed = false): void {
+    for (const activation of this.byKey.values()) activation.suspend(isUnconfirmed);
+    this.arrivedState.clear();
+    this.carriedState.clear(); // The leases that kept it here are gone.
   }
 
   /** The next session is open: takes over what nobody took since, ends the rest. Never rejects. */
   async adoptAll(): Promise<void> {
-    await this.#adoption.adopt([...this.#byKey.values()].filter(({ phase }) => phase.name === "suspended"));
+    const all: Adoptable[] = [...this.byKey.values(), ...this.sleepers.all()];
+    await this.adoption.adopt(all.filter(({ suspendedUnder }) => suspendedUnder !== undefined));
   }
 
   /** The directory does not show these as held by us (L9). */
   endLost(leases: readonly HeldLease[]): void {
     for (const { object, epoch } of leases) {
-      const activation = this.#byKey.get(object.key);
-      if (activation?.phase.name !== "live" || activation.phase.epoch !== epoch) continue;
-      this.#end(
-        activation,
-        new StatefulError("session_over", `The directory lost the lease of ${object.key}.`),
-      );
+      const lost = new StatefulError("session_over", `The directory lost the lease of ${object.key}.`);
+      const activation = this.byKey.get(object.key);
+      if (activation?.phase.name === "live" && activation.phase.epoch === epoch) this.lose(activation, lost);
+      const sleeper = this.sleepers.get(object.key);
+      if (sleeper?.epoch === epoch) this.lose(sleeper, lost);
     }
   }
 
-  #end(activation: Activation, cause: StatefulError): void {
-    activation.end(cause);
-    this.#forget(activation);
-    this.#setup.log.warn("object.ended", { object: activation.ref.key, cause: cause.message });
+  /** Its sockets stay open: their edges look for whoever has the object. */
+  protected lose(adoptable: Adoptable, cause: StatefulError): void {
+    if (adoptable instanceof Sleeper) this.sleepers.lose(adoptable, cause);
+    else {
+      const activation = this.byKey.get(adoptable.ref.key);
+      activation?.end(cause, true);
+      activation?.attachedEdges?.close(cause);
+      this.forget(adoptable);
+    }
+    this.setup.log.warn("object.ended", { object: adoptable.ref.key, cause: cause.message });
   }
 
-  #forget(activation: Activation): void {
-    if (this.#byKey.get(activation.ref.key) === activation) this.#byKey.delete(activation.ref.key);
+  /** Fenced, or no longer able to keep what it promises: whoever asks next starts it anew, from what is stored. */
+  protected break(activation: ActivationLife, cause: StatefulError): void {
+    activation.end(cause);
+    activation.attachedEdges?.close(cause);
+    this.forget(activation);
+    this.setup.log.warn("object.ended", { object: activation.ref.key, cause: cause.message });
+    this.setup.leases.release({ object: activation.ref, epoch: activation.epoch });
+  }
+
+  /** Ends one with an error for whoever waits for it: it has more in memory than its class may. */
+  stopOffender(activation: Activation, cause: StatefulError): void {
+    this.break(activation, cause);
+  }
+
+  protected over(adoptable: Adoptable): void {
+    const { key } = adoptable.ref;
+    if (!(adoptable instanceof Sleeper))
+      this.byKey.get(key)?.attachedEdges?.close(new StatefulError("not_owner", `${key} has stopped.`));
+    this.forget(adoptable);
+  }
+
+  protected forget(adoptable: Adoptable): void {
+    const activation = this.byKey.get(adoptable.ref.key);
+    if (activation !== adoptable) return;
+    this.byKey.delete(adoptable.ref.key);
   }
 
   // -- stopping
 
-  /** Stops one activation and gives its lease back. Waits for `onStop`. */
+  protected stopSoon(activation: Activation, reason: StopReason): void {
+    this.stop(activation, reason).catch((error) => {
+      this.setup.log.error("object.stop.failed", { object: activation.ref.key, error });
+    });
+  }
+
+  /** Stops one activation. Its lease is given back, unless it has sockets: then it sleeps. Waits for `onStop`. */
   stop(activation: Activation, reason: StopReason, quietLimitMs = 0): Promise<void> {
     const { key } = activation.ref;
-    const under = this.#stopping.get(key);
+    const under = this.stopping.get(key);
     if (under) return under;
-    const stop = this.#stop(activation, reason, quietLimitMs).finally(() => this.#stopping.delete(key));
-    this.#stopping.set(key, stop);
+    const stop = this.#stop(activation, reason, quietLimitMs).finally(() => this.stopping.delete(key));
+    this.stopping.set(key, stop);
     return stop;
   }
 
   async #stop(activation: Activation, reason: StopReason, quietLimitMs: number): Promise<void> {
-    const { phase, ref } = activation;
-    if (phase.name !== "live") return;
+    if (activation.phase.name !== "live") return;
+    const edges = activation.attachedEdges;
+    edges?.shut(false);
     try {
       await activation.stop(reason, quietLimitMs);
     } catch (thrown) {
-      this.#breakOff(activation, thrown);
+      this.break(activation, asStatefulError(thrown));
       throw thrown;
     }
-    if (activation.phase.name !== "over") return; // The session ended meanwhile: adoption decides.
-    this.#forget(activation);
-    // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
-    if (reason === "reload") this.#carriedState.set(ref.key, activation.lastState);
-    else this.#setup.leases.release({ object: ref, epoch: activation.epoch });
-    this.#setup.log.debug("object.stopped", { object: ref.key, reason });
+    if (!activation.isOver) return; // The session ended meanwhile: adoption decides.
+    this.forget(activation);
+    this.#stopped(activation, reason);
+    this.setup.log.debug("object.stopped", { object: activation.ref.key, reason });
   }
 
-  /** A stop that failed half-way would leave an object that neither serves nor makes room for the next. */
-  #breakOff(activation: Activation, thrown: unknown): void {
-    try {
-      activation.end(asStatefulError(thrown));
-    } finally {
-      this.#forget(activation);
-      this.#setup.leases.release({ object: activation.ref, epoch: activation.epoch });
+  #stopped(activation: Activation, reason: StopReason): void {
+    const { ref, epoch, runtime, attachedEdges: edges } = activation;
+    const { leases, stores } = this.setup;
+    const { session } = leases;
+    const sleeps = edges !== undefined && edges.size > 0 && reason !== "drain" && session.isValid();
+    // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
+    const keepsState = reason === "reload" && runtime.definition.durability === "memory";
+    if (keepsState) this.carriedState.set(ref.key, activation.lastState);
+    if (sleeps) {
+      const nextAlarmMs = activation.nextAlarmMs;
+      const isAfterCrash = false;
+      this.sleepers.add({ ref, session, epoch, edges, sinceMs: stores.nowMs(), isAfterCrash, nextAlarmMs });
+      edges.sleep();
+      return;
     }
+    edges?.close(new StatefulError("not_owner", `${ref.key} has stopped (${reason}).`));
+    if (!keepsState) leases.release({ object: ref, epoch });
   }
 
   /** The class's file changed: every object of it starts anew at its next event, with its state carried over. */
@@ -285,89 +154,184 @@ export class ActivationTable {
   /** The class is no longer run here: its objects stop, and other hosts may have them. */
   async removeClass(className: string): Promise<void> {
     await this.#stopClass(className, "drain");
+    for (const sleeper of [...this.sleepers.all()])
+      if (sleeper.ref.className === className) this.#giveUp(sleeper, "its class is gone");
+  }
+
+  #giveUp(sleeper: Sleeper, why: string): void {
+    const { ref, epoch } = sleeper;
+    this.sleepers.lose(sleeper, new StatefulError("not_owner", `${ref.key} is no longer here: ${why}.`));
+    this.setup.leases.release({ object: ref, epoch });
   }
 
   async #stopClass(className: string, reason: StopReason): Promise<void> {
-    const starting = [...this.#starting].filter(([key]) => key.startsWith(`${className}/`));
-    await Promise.allSettled(starting.map(([, start]) => start));
-    const concerned = [...this.#byKey.values()].filter(({ ref }) => ref.className === className);
+    await this.#starts((key) => key.startsWith(`${className}/`));
+    const concerned = [...this.byKey.values()].filter(({ ref }) => ref.className === className);
     await Promise.all(concerned.map((activation) => this.stop(activation, reason, reloadQuietLimitMs)));
   }
 
   /** Stops everything, in parallel; the host takes nothing any more. What is still starting is stopped once it has. */
   async close(reason: StopReason, quietLimitMs: number): Promise<void> {
-    this.#cancelSweep();
-    this.#adoption.close();
-    await Promise.allSettled(this.#starting.values());
+    this.sweep.stop();
+    this.adoption.close();
+    await this.#starts(() => true);
+    this.movesOut.close();
+    // Those whose compare-and-set is out are settled with the session; the others live on here, and stop with the rest.
+    await Promise.race([Promise.allSettled(this.moving.values()), sleep(this.setup.clock, quietLimitMs)]);
     await Promise.allSettled(
-      [...this.#byKey.values()].map((activation) => this.stop(activation, reason, quietLimitMs)),
+      [...this.byKey.values()].map((activation) => this.stop(activation, reason, quietLimitMs)),
     );
+    for (const sleeper of [...this.sleepers.all()]) this.#giveUp(sleeper, "its host stops");
+    this.movesIn.close();
   }
 
-  #sweepLater(): CancelTimer {
-    return this.#setup.clock.after(idleSweepIntervalMs, () => {
-      this.#cancelSweep = this.#sweepLater();
-      this.#sweepIdle();
+  // -- moving (L7)
+
+  /** @throws StatefulError why this host does not take an object that another offers to move here. */
+  protected checkOffer({ ref, dataVersion }: MoveOffer): void {
+    const { definition } = this.checkAccepts(ref);
+    if (dataVersion > definition.version) throw dataTooNew(ref, dataVersion, definition.version);
+    const { key } = ref;
+    if (this.byKey.has(key) || this.sleepers.get(key) || this.isStarting(key) || this.stopping.has(key))
+      throw new StatefulError("move_failed", `${key} lives on this host already.`);
+  }
+
+  protected async startArrived({ ref, session, epoch, moved, again }: ArrivedObject): Promise<void> {
+    const { classes, stores, leases } = this.setup;
+    const runtime = classes.get(ref.className);
+    if (runtime === undefined) {
+      leases.release({ object: ref, epoch });
+      throw classMissing(ref);
+    }
+    const { definition } = runtime;
+    const edges = moved.edges.length > 0 ? this.edgesFor(ref, runtime) : undefined;
+    this.movedAway.delete(ref.key);
+    this.dropCarried(ref.key);
+    if (moved.state === undefined) return this.#sleepOn(moved, { ref, session, epoch }, edges);
+    edges?.arrived(moved.edges, { session: session.id, epoch }, this.setup.edgePorts);
+    const gapMs = moved.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - moved.sinceMs);
+    const carriedState = startingState(definition.state(), moved.state);
+    const stored = storedOf(moved, definition);
+    const start = this.starter.start({
+      ...{ ref, runtime, session, epoch, stored, carriedState, edges, carried: moved.carried },
+      facts: { reason: "move", gapMs },
+      keepsLease: true,
     });
-  }
-
-  #sweepIdle(): void {
-    const now = this.#setup.clock.monotonicMs();
-    for (const activation of this.#byKey.values()) {
-      if (activation.touched || !activation.isIdle) {
-        activation.touched = false;
-        activation.idleSinceMs = now;
-      } else if (
-        now - activation.idleSinceMs >= activation.runtime.definition.idleAfterMs &&
-        activation.isLive
-      ) {
-        this.stop(activation, "idle").catch((error) => {
-          this.#setup.log.error("object.stop.failed", { object: activation.ref.key, error });
-        });
-      }
+    const started = start.then((activation) => {
+      activation.arrivedWith = moved.note;
+      return this.settleLateStart(activation, true);
+    });
+    this.starting.set(ref.key, started);
+    try {
+      await started;
+    } catch (thrown) {
+      // What has come is kept, with the lease: whoever asks next starts it again, from here.
+      if (!this.byKey.has(ref.key)) this.arrivedState.set(ref.key, again);
+      throw thrown;
+    } finally {
+      this.starting.delete(ref.key);
     }
   }
 
-  #takeCarriedState(ref: ObjectRef, runtime: ClassRuntime): object | undefined {
-    const carried = this.#carriedState.get(ref.key);
-    if (carried === undefined) return undefined;
-    this.#carriedState.delete(ref.key);
-    return Object.assign(runtime.definition.state(), carried); // fields that the new code added keep their defaults
+  #sleepOn(
+    { edges: arrived, sinceMs, nextAlarmMs }: MovePackage,
+    lease: Pick<SleeperSetup, "ref" | "session" | "epoch">,
+    edges: ObjectEdges | undefined,
+  ): void {
+    const { leases, edgePorts } = this.setup;
+    const { ref, session, epoch } = lease;
+    if (edges === undefined) return leases.release({ object: ref, epoch });
+    const sleeper = this.sleepers.add({ ...lease, edges, sinceMs, nextAlarmMs, isAfterCrash: false });
+    edges.arrived(arrived, { session: session.id, epoch }, edgePorts);
+    edges.sleep();
+    if (!session.isValid()) void this.adoption.adopt([sleeper]);
   }
-}
 
-function checkCloneable(activation: Activation): void {
-  try {
-    structuredClone(activation.lastState);
-  } catch (cause) {
-    const { className } = activation.ref;
-    const message = `The state of class "${className}" cannot be cloned, so it could neither be saved nor moved: ${String(cause)}`;
-    throw new StatefulError("start_failed", message, { cause });
+  /**
+   * Moves an object that lives or sleeps here to that host. Rejects with `move_failed` where it lives on here, or with why
+   * it is over. Of two moves at once the second is refused, unless this host goes away: then the first is called off.
+   */
+  async move(ref: ObjectRef, target: HostRecord, options: MoveOptions): Promise<MoveResult> {
+    const { key } = ref;
+    const before = this.#otherMove(key, options);
+    if (before) return before.then(() => this.move(ref, target, options));
+    const sleeper = this.isStarting(key) ? undefined : this.sleepers.get(key);
+    // One that something waits for is about to wake.
+    if (sleeper && !sleeper.edges.isWaiting) return this.#moveAsleep(sleeper, target, options);
+    const activation = await this.activate(ref, "mine");
+    if ("owned" in activation) throw new StatefulError("not_owner", `${key} does not live here.`);
+    const meanwhile = this.#otherMove(key, options);
+    if (meanwhile) return meanwhile.then(() => this.move(ref, target, options));
+    const move = this.movesOut.move(activation, target, options);
+    const under = move.then(
+      (result) => this.#moved(activation, target, result, options),
+      () => undefined,
+    );
+    try {
+      return await this.#underWay(key, move, under);
+    } finally {
+      if (activation.isOver) this.forget(activation);
+    }
   }
-}
 
-function classMissing(ref: ObjectRef): StatefulError {
-  const message = `This host does not run the class "${ref.className}".`;
-  return new StatefulError("unknown_class", message, { details: { reason: "class_missing" } });
-}
+  /** What is to be waited for first: a drain calls another move off, instead of waiting for what that waits for. */
+  #otherMove(key: string, { isForced }: MoveOptions): Promise<unknown> | undefined {
+    const other = this.moving.get(key);
+    if (other === undefined) return undefined;
+    if (!isForced) throw new StatefulError("move_failed", `${key} is moving already.`);
+    this.movesOut.callOff(key, "This host goes away, and so the object goes at once.");
+    return other;
+  }
 
-/** An edge that does not run the class cannot know its regions, so the host that was asked has the last word. */
-function outsideRegions(ref: ObjectRef, regions: readonly string[]): StatefulError {
-  const message = `${ref.key} lives in ${regions.join(", ")} only.`;
-  return new StatefulError("no_eligible_host", message, { details: { reason: "outside_pinned_regions" } });
-}
+  async #moveAsleep(sleeper: Sleeper, target: HostRecord, options: MoveOptions): Promise<MoveResult> {
+    const { ref } = sleeper;
+    const version = this.setup.classes.get(ref.className)?.definition.version ?? 1;
+    const move = this.movesOut.moveAsleep(sleeper, version, target);
+    const under = move.then(
+      (result) => {
+        this.sleepers.remove(sleeper);
+        return this.#moved(sleeper, target, result, options);
+      },
+      (error: StatefulError) => {
+        // By a live session that is only said of a lease that is not ours.
+        if (error.code === "not_owner") this.lose(sleeper, error);
+        return undefined;
+      },
+    );
+    return this.#underWay(ref.key, move, under);
+  }
 
-function waitsForDirectory(ref: ObjectRef): StatefulError {
-  const message = `${ref.key} cannot be served: this host waits to have its lease confirmed.`;
-  return new StatefulError("session_over", message, { retryAfterMs: 1000 });
-}
+  /** Settles like `move`, once what follows from it has been done; until then it is this key's only move. */
+  async #underWay(
+    key: string,
+    move: Promise<MoveResult>,
+    under: Promise<MoveResult | undefined>,
+  ): Promise<MoveResult> {
+    // Whoever waited for it may begin the next.
+    const over = under.finally(() => this.moving.delete(key));
+    this.moving.set(key, over);
+    try {
+      return await move;
+    } finally {
+      await over;
+    }
+  }
 
-function callCycle(ref: ObjectRef, chain: readonly string[]): StatefulError {
-  const path = [...chain, ref.key].join(" → ");
-  return new StatefulError("call_cycle", `The call comes back to an object that waits for it: ${path}.`);
-}
+  #moved(activation: Adoptable, owner: HostRecord, result: MoveResult, { reason }: MoveOptions): MoveResult {
+    const { key } = activation.ref;
+    this.forget(activation);
+    this.movedAway.set(key, { owned: false, session: result.toSession, epoch: result.epoch, owner });
+    if (this.movedAway.size > movedAwayMax) {
+      const [oldest] = this.movedAway.keys();
+      if (oldest !== undefined) this.movedAway.delete(oldest);
+    }
+    const { hostId: to, region: toRegion } = owner;
+    const { pauseMs } = result;
+    this.setup.log.info("object.moved", { object: key, to, toRegion, reason, pauseMs });
+    return result;
+  }
 
-function tooManyWait(ref: ObjectRef, waiting: number): StatefulError {
-  const message = `${ref.key} is about to start, and ${waiting} wait for it already, which is its limit.`;
-  return new StatefulError("queue_full", message, { retryAfterMs: 1000 });
+  async #starts(concerns: (key: string) => boolean): Promise<void> {
+    await Promise.allSettled(this.startsUnderWay(concerns));
+  }
 }

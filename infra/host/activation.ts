@@ -1,156 +1,99 @@
-import { nanoid } from "nanoid";
-import type { Session } from "../lease/leases.ts";
-import { sleep, withTimeLimit } from "../lib/clock.ts";
-import { problem, StatefulError } from "../lib/errors.ts";
-import type { ObjectRef } from "../lib/object-ref.ts";
-import type { Objects, Sockets, StartReason, StopReason, Topics } from "../object/context.ts";
-import type { ObjectEvent, ObjectScope } from "../object/event.ts";
-import { LifecycleEvent } from "../object/handles.ts";
+import { asStatefulError, problem, StatefulError } from "../lib/errors.ts";
+import type { Objects, Sockets, Topics } from "../object/context.ts";
+import type { ObjectEvent, ObjectScope, UpgradeSlot } from "../object/event.ts";
+import { AlarmHandles } from "../object/handles.ts";
 import type { CompiledFetch } from "../object/object.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import { isStreamed } from "../object/streamed-response.ts";
-import { type SocketAtEdge, TopicHub } from "../topics/topic-hub.ts";
-import { handleOver, handlerFailed, outcomeUnknown, startFailed, tooMany } from "./activation-errors.ts";
-import { closeUndelivered, socketsOf, topicsOf } from "./activation-handles.ts";
-import { adopted, type Phase, suspended, whyNotAccepting, whyNotReleasing } from "./activation-phase.ts";
+import type { Alarms, ObjectStorage } from "../object/storage.ts";
+import { isStreamed, markStreamed } from "../object/streamed-response.ts";
+import type { AlarmFiring } from "../storage/alarm-book.ts";
+import { decodeValue } from "../storage/storage-codec.ts";
+import type { SocketAtEdge } from "../topics/topic-hub.ts";
+import {
+  backlogged,
+  handleOver,
+  handlerFailed,
+  outcomeUnknown,
+  releaseFailure,
+  tooMany,
+} from "./activation-errors.ts";
+import { socketsOf, topicsOf } from "./activation-handles.ts";
+import { ActivationSockets } from "./activation-sockets.ts";
+import { whyNotAccepting, whyNotReleasing } from "./activation-phase.ts";
 import type { ActivationSetup } from "./activation-setup.ts";
-import type { ClassRuntime } from "./class-runtime.ts";
-import { heldStream } from "./held-stream.ts";
-import { type GateVisitor, InputGate } from "./input-gate.ts";
-import { runHook } from "./lifecycle-hook.ts";
+import { HeldStream } from "./held-stream.ts";
+import { type HeldMemory, socketBytesOf } from "./memory-account.ts";
+import type { MoveNote } from "./move-package.ts";
 import { ObjectTimers } from "./object-timers.ts";
-import type { HttpEvent } from "./open-event.ts";
+import type { ObjectEdges } from "./object-edges.ts";
+import { type HttpEvent, OpenEvent } from "./open-event.ts";
+import type { OutputGate } from "./output-gate.ts";
+import { alarmsOf, storageOf } from "./storage-handles.ts";
 import { checkTopicName } from "./topic-limits.ts";
-import type { VirtualSocket } from "./virtual-socket.ts";
-
-const resumeWaitLimitMs = 30_000;
+import { UnconfirmedEffects } from "./unconfirmed-effects.ts";
 
 /** The live copy of one object: its state, its sockets, its topics, and the events that are open on it. */
-export class Activation implements ObjectScope {
-  readonly ref: ObjectRef;
-  readonly runtime: ClassRuntime;
-  /** Set by every event, cleared by the idle sweep: cheaper than a time stamp per event. */
-  touched = true;
+export class Activation extends ActivationSockets implements ObjectScope {
   idleSinceMs: number;
-  readonly startedAtMs: number;
-  #phase: Phase;
-  #epoch: number;
-  #state: object;
-  #openEvents = 0;
-  #hub: TopicHub | undefined;
-  #sockets: Set<VirtualSocket> | undefined;
+  /** What came with it from another host. */
+  arrivedWith: MoveNote | undefined;
   #timers: ObjectTimers | undefined;
-  #gate: InputGate | undefined;
-  #resumed: PromiseWithResolvers<void> | undefined;
-  #quiet: PromiseWithResolvers<void> | undefined;
-  /** Aborted when the activation ends, for the streams that are open then. */
-  #streams: AbortController | undefined;
-  readonly #setup: ActivationSetup;
+  #unconfirmed: UnconfirmedEffects | undefined;
 
   constructor(setup: ActivationSetup) {
-    this.ref = setup.ref;
-    this.runtime = setup.runtime;
-    this.#setup = setup;
-    this.#phase = { name: "starting", session: setup.session };
-    this.#epoch = setup.epoch;
-    this.#state = setup.carriedState ?? setup.runtime.definition.state();
-    this.startedAtMs = setup.clock.wallMs();
-    this.idleSinceMs = setup.clock.monotonicMs();
+    super(setup);
+    this.idleSinceMs = setup.host.clock.monotonicMs();
   }
 
-  get phase(): Phase {
-    return this.#phase;
-  }
-  /** Of its lease, the last that it had. */
-  get epoch(): number {
-    return this.#epoch;
-  }
-  get openEvents(): number {
-    return this.#openEvents;
-  }
-  /** Whether anything would notice if it stopped now. */
+  /** Whether anything would notice if it stopped now. Sockets would not: they stay open, and wake it. */
   get isIdle(): boolean {
-    return this.#openEvents === 0 && (this.#sockets?.size ?? 0) === 0 && (this.#timers?.count ?? 0) === 0;
+    return this.openEvents === 0 && (this.#timers?.count ?? 0) === 0;
   }
-  get isLive(): boolean {
-    return this.#phase.name === "live" && this.#phase.session.isValid();
-  }
-  get hub(): TopicHub {
-    this.#hub ??= new TopicHub(this.ref.key);
-    return this.#hub;
+  /** What keeps it awake, for whoever asks why it does not sleep. */
+  get awake(): { readonly events: number; readonly timers: number } {
+    return { events: this.openEvents, timers: this.#timers?.count ?? 0 };
   }
 
-  // -- life
-
-  /** Runs `onStart`. Resolves when the activation is live; rejects, and is over, when it cannot be. */
-  async start(reason: StartReason): Promise<void> {
-    const { session, epoch, clock } = this.#setup;
-    const { onStart } = this.runtime.definition;
-    try {
-      if (onStart) await runHook(clock, "onStart", () => onStart(new LifecycleEvent(this, reason)));
-    } catch (thrown) {
-      const cause = startFailed(this.ref, this.reportFailure(thrown, undefined), thrown);
-      this.end(cause);
-      throw cause;
-    }
-    if (this.#phase.name === "over") throw this.#phase.cause;
-    // The session may have ended while onStart ran: then the next one adopts this activation or ends it, like any other.
-    this.#phase = { name: "live", session, epoch };
-    if (!session.isValid()) this.suspend();
+  get memoryBytesMax(): number {
+    return this.runtime.definition.limits.memoryBytesMax;
+  }
+  /** For its account. */
+  heldMemory(): HeldMemory {
+    const { ref, currentState: state } = this;
+    const { memoryHint } = this.runtime.definition;
+    const { storageBytes, pendingBytes } = this.store?.memory ?? { storageBytes: 0, pendingBytes: 0 };
+    const socketBytes = socketBytesOf(this.openSockets) + (this.attachedEdges?.bufferedBytes ?? 0);
+    return { ref, state, memoryHint, storageBytes, pendingBytes, socketBytes, topicBytes: 0 };
   }
 
-  /** Takes no new event, waits up to `quietLimitMs` for open ones, runs `onStop`, and ends. */
-  async stop(reason: StopReason, quietLimitMs: number): Promise<void> {
-    if (this.#phase.name !== "live") return;
-    this.#phase = { ...this.#phase, name: "stopping", onStop: "waiting" };
-    await this.whenQuiet(quietLimitMs);
-    if (this.phase.name !== "stopping") return; // The session ended while it waited.
-    this.#phase = { ...this.phase, onStop: "running" };
-    const { onStop } = this.runtime.definition;
-    try {
-      if (onStop) await runHook(this.#setup.clock, "onStop", () => onStop(new LifecycleEvent(this, reason)));
-    } catch (thrown) {
-      this.reportFailure(thrown, undefined);
-    }
-    this.#stopped(`${this.ref.key} has stopped (${reason}).`);
+  protected get scope(): ObjectScope {
+    return this;
+  }
+  protected machineEdges(): ObjectEdges {
+    return this.machine.edgesOf(this);
+  }
+  protected async upgradeAgain(request: Request, target: string, slot: UpgradeSlot): Promise<Response> {
+    return this.fetch(request, new OpenEvent(this, target, slot));
   }
 
-  #stopped(message: string): void {
-    if (this.#phase.name === "suspended") this.#phase = { ...this.#phase, onStop: "done" };
-    else this.end(new StatefulError("not_owner", message));
-  }
-
-  /** The session is over: nothing is accepted or released until `resume`. */
-  suspend(): void {
-    this.#phase = suspended(this.#phase);
-  }
-
-  /** The next session has adopted the lease (L1). A stop that was under way goes on: `suspended` and `adopted` have how. */
-  resume(session: Session, epoch: number): void {
-    if (this.#phase.name !== "suspended") return;
-    this.#phase = adopted(this.#phase, session, epoch);
-    this.#epoch = epoch;
-    if (this.#phase.name === "suspended")
-      return this.end(new StatefulError("not_owner", `${this.ref.key} has stopped.`));
-    if (!session.isValid()) return this.suspend(); // The one after it adopts from here.
-    if (this.#phase.name !== "live") return;
-    this.#resumed?.resolve();
-    this.#resumed = undefined;
-  }
-
-  /** Ends it for good. Sockets are closed with the cause; what still waits is refused with it. Keeps the first cause. */
-  end(cause: StatefulError): void {
-    if (this.#phase.name === "over") return;
-    this.#phase = { name: "over", cause };
+  protected ended(cause: StatefulError): void {
     this.#timers?.cancelAll();
-    this.#streams?.abort(cause);
-    this.#gate?.close(cause);
-    this.#resumed?.reject(cause);
-    this.#resumed = undefined;
-    for (const socket of [...(this.#sockets ?? [])]) {
-      socket.close(cause.closeCode, cause.message);
-      socket.closed(cause.closeCode, cause.message);
-    }
+    this.endSockets(cause);
+  }
+
+  protected fire(firing: AlarmFiring, settled: () => void): Promise<void> {
+    const { onAlarm } = this.runtime.definition;
+    return this.runInTurn(async () => {
+      const payload = decodeValue(firing.payload);
+      const dueAt = new Date(firing.dueAtMs);
+      await onAlarm?.(new AlarmHandles(this, { ...firing, payload, dueAt }));
+      // What the handler wrote without waiting for it belongs to the same commit.
+      await this.store?.applied();
+      while (this.store?.storage.inTransaction) await this.store.applied();
+      // In this very turn: a commit may leave in the next one, and must not remove the alarm without the state.
+      this.store?.handlerEnded();
+      settled();
+    });
   }
 
   // -- HTTP events
@@ -164,7 +107,16 @@ export class Activation implements ObjectScope {
     const refusal = this.#refuseRequest();
     if (refusal) return problem(refusal);
     this.touched = true;
-    this.#openEvents++;
+    this.eventsTaken += 1;
+    this.eventBegan();
+    if (!this.isGateShut) return this.#handle(request, event, handler);
+    return this.waitAtGate(event).then(
+      () => this.#handle(request, event, handler),
+      (thrown) => this.#finish(this.#problem(thrown, event), event),
+    );
+  }
+
+  #handle(request: Request, event: HttpEvent, handler: CompiledFetch): Response | Promise<Response> {
     try {
       const answer = handler(request, event);
       if (!(answer instanceof Promise)) return this.#release(answer, event);
@@ -184,21 +136,43 @@ export class Activation implements ObjectScope {
   }
 
   #refuseRequest(): StatefulError | undefined {
-    const invalid = whyNotAccepting(this.#phase, this.ref);
+    const invalid = whyNotAccepting(this.phase, this.ref);
     if (invalid) return invalid;
+    if (this.store?.isBacklogged) return backlogged(this.ref);
     const { queueLengthMax } = this.runtime.definition.limits;
-    if (this.#openEvents < queueLengthMax) return undefined;
+    if (this.openEvents < queueLengthMax) return undefined;
     return tooMany(this.ref, "open events", queueLengthMax);
   }
 
-  /** The release check of a response (L3): a copy that lost its lease answers nobody. */
-  #release(response: Response, event: HttpEvent): Response {
-    this.#gate?.leave(event);
+  /** The output gate of a response: it leaves when all that went before it is durable. */
+  #release(response: Response, event: HttpEvent): Response | Promise<Response> {
+    this.gate?.leave(event);
+    if (this.store === undefined) return this.#finish(response, event);
+    this.store.noteEvent();
+    const refused = (thrown: unknown) => {
+      response.body?.cancel().catch(ignore);
+      event.upgrade?.refuse();
+      const answer = this.#problem(releaseFailure(thrown), event);
+      if (this.phase.name !== "over") return this.#finish(answer, event);
+      this.eventEnded(event); // Why it ended is what the caller is told.
+      return answer;
+    };
+    try {
+      const waiting = this.store.answer(event);
+      if (waiting === undefined) return this.#finish(response, event);
+      return waiting.then(() => this.#finish(response, event), refused);
+    } catch (thrown) {
+      return refused(thrown);
+    }
+  }
+
+  /** The release check (L3): a copy that lost its lease answers nobody. */
+  #finish(response: Response, event: HttpEvent): Response {
     const held = isStreamed(response) ? this.#hold(response, event) : response;
     const isOpen = isStreamed(held);
-    if (!isOpen) this.#eventEnded();
-    const invalid = whyNotReleasing(this.#phase, this.ref);
-    if (invalid === undefined) return held;
+    if (!isOpen) this.eventEnded(event);
+    const invalid = whyNotReleasing(this.phase, this.ref);
+    if (invalid === undefined) return this.isDegraded ? markedDegraded(held) : held;
     event.upgrade?.refuse();
     if (isOpen) void held.body?.cancel(invalid); // which also ends the event
     return problem(outcomeUnknown(invalid));
@@ -206,141 +180,68 @@ export class Activation implements ObjectScope {
 
   /** A stream keeps its event open until it ends; one that cannot be read, as when it was sent before, is a failure. */
   #hold(response: Response, event: HttpEvent): Response {
-    this.#streams ??= new AbortController();
     try {
-      return heldStream(response, {
-        checkRelease: () => this.checkRelease(),
-        ended: () => this.#eventEnded(),
-        over: this.#streams.signal,
+      const held: HeldStream = new HeldStream(response, {
+        released: () => this.released(event),
+        ended: () => {
+          this.streamEnded(held);
+          this.eventEnded(event);
+        },
       });
+      this.streamBegan(held);
+      return held.response;
     } catch (thrown) {
       return this.#problem(thrown, event);
     }
   }
 
-  #eventEnded(): void {
-    this.#openEvents--;
-    this.touched = true;
-    if (this.#openEvents > 0) return;
-    this.#quiet?.resolve();
-    this.#quiet = undefined;
-  }
-
-  /** Resolves when no event is open any more, or after `limitMs`. */
-  async whenQuiet(limitMs: number): Promise<void> {
-    if (this.#openEvents === 0) return;
-    this.#quiet ??= Promise.withResolvers();
-    await Promise.race([this.#quiet.promise, sleep(this.#setup.clock, limitMs)]);
-  }
-
-  /** Called by the first hook of a serial class. The lease may have ended while the event waited at the gate (L3). */
-  async enter(event: ObjectEvent): Promise<void> {
-    // Every event that reaches an activation was made by the dispatcher, which makes nothing else.
-    await this.#enterGate(event as HttpEvent);
-    const invalid = whyNotAccepting(this.#phase, this.ref);
-    if (invalid) throw invalid;
-  }
-
-  #enterGate(visitor: GateVisitor): void | Promise<void> {
-    this.#gate ??= new InputGate();
-    return this.#gate.enter(visitor);
-  }
-
-  // -- sockets
-
-  get socketCount(): number {
-    return this.#sockets?.size ?? 0;
-  }
-
-  /** Refuses with `queue_full` past the class's limit of sockets. */
-  addSocket(socket: VirtualSocket): void {
-    const invalid = whyNotAccepting(this.#phase, this.ref);
-    if (invalid) throw invalid;
-    const { socketsMax } = this.runtime.definition.limits;
-    if (this.socketCount >= socketsMax) throw tooMany(this.ref, "sockets", socketsMax);
-    this.#sockets ??= new Set();
-    this.#sockets.add(socket);
-    this.touched = true;
-  }
-
-  forgetSocket(socket: VirtualSocket): void {
-    this.#sockets?.delete(socket);
-    this.touched = true;
-  }
-
-  /** Runs a socket's handler as an event. Synchronous where nothing has to wait; resolves when the handler settled. */
-  runSocketEvent(socket: VirtualSocket, run: () => void | Promise<void>): void | Promise<void> {
-    const { concurrency, limits } = this.runtime.definition;
-    if (this.#openEvents >= limits.queueLengthMax) {
-      return socket.close(1013, "The object has too many open events.");
-    }
-    const settled =
-      concurrency === "serial" || !this.isLive ? this.#runInTurn(run) : this.#runNow(socket, run);
-    return settled?.catch((thrown) => this.#socketFailed(socket, thrown));
-  }
-
-  /** The usual message: no promise where the handler needs none. */
-  #runNow(socket: VirtualSocket, run: () => void | Promise<void>): Promise<void> | undefined {
-    this.touched = true;
-    this.#openEvents++;
-    try {
-      const running = run();
-      if (running instanceof Promise) return running.finally(() => this.#eventEnded());
-    } catch (thrown) {
-      this.#socketFailed(socket, thrown);
-    }
-    this.#eventEnded();
-    return undefined;
-  }
-
-  /** Runs something as an event: in a serial class one at a time, and not before the lease is confirmed. */
-  async #runInTurn(run: () => void | Promise<void>): Promise<void> {
-    const visitor = { objectKey: this.ref.key, chain: [] };
-    const isSerial = this.runtime.definition.concurrency === "serial";
-    this.#openEvents++;
-    try {
-      if (isSerial) await this.#enterGate(visitor);
-      if (this.#isUnconfirmed) await this.#untilResumed();
-      const invalid = whyNotAccepting(this.#phase, this.ref);
-      if (invalid) throw invalid;
-      await run();
-    } finally {
-      this.#gate?.leave(visitor);
-      this.#eventEnded();
-    }
-  }
-
-  /** The session has run out, whether or not anyone has noticed yet: the next one may still adopt this activation. */
-  get #isUnconfirmed(): boolean {
-    return this.#phase.name === "suspended" || (this.#phase.name === "live" && !this.isLive);
-  }
-
-  #untilResumed(): Promise<void> {
-    this.#resumed ??= Promise.withResolvers();
-    const late = () => new StatefulError("session_over", `${this.ref.key} waits for the directory.`);
-    return withTimeLimit(this.#setup.clock, resumeWaitLimitMs, this.#resumed.promise, late);
-  }
-
-  #socketFailed(socket: VirtualSocket, thrown: unknown): void {
-    if (this.#phase.name === "over") return; // Its end has closed the socket, and says why.
-    const isOurs = thrown instanceof StatefulError;
-    const error = isOurs ? thrown : handlerFailed(this.reportFailure(thrown, undefined));
-    socket.close(error.closeCode, error.message);
-  }
-
-  // -- topics
+  // -- what leaves
 
   publish(topic: string, message: SocketData, except?: SocketAtEdge): void {
-    this.checkRelease();
     checkTopicName(topic);
-    const failed = this.#hub?.publish(topic, message, except) ?? [];
-    if (failed.length > 0) closeUndelivered(this.#sockets ?? noSockets, failed, topic);
+    this.pass(() => {
+      this.publishNow(topic, message, except);
+    }, message.length);
   }
 
-  /** Throws where this activation may not let anything out (L3). */
-  checkRelease(): void {
-    const invalid = whyNotReleasing(this.#phase, this.ref);
-    if (invalid) throw invalid;
+  get output(): OutputGate | undefined {
+    return this.store?.output;
+  }
+
+  pass(effect: () => void, bytes: number): void {
+    const invalid = this.whyNotReleasing;
+    if (invalid) {
+      if (!this.isUnconfirmed) throw invalid;
+      this.#unconfirmed ??= new UnconfirmedEffects();
+      if (!this.#unconfirmed.add({ run: effect, bytes })) throw invalid;
+    } else if (this.store) this.store.output.pass(effect, bytes);
+    else effect();
+  }
+
+  protected confirmed(): void {
+    const waiting = this.#unconfirmed?.takeAll() ?? [];
+    this.#unconfirmed = undefined;
+    try {
+      for (const { run, bytes } of waiting) this.pass(run, bytes);
+    } catch (thrown) {
+      // What it has said to some and not to others cannot be made up for.
+      this.machine.broken(this, asStatefulError(thrown));
+    }
+  }
+
+  /** Resolves, or is undefined, when what is said now may leave. */
+  released(event?: ObjectEvent): Promise<void> | undefined {
+    this.checkRelease();
+    return this.store?.answer(event)?.then(() => this.checkRelease());
+  }
+
+  /** What a call to another object waits for. One made inside a transaction would wait for its own end. */
+  #callReleased(): Promise<void> | undefined {
+    if (!this.store?.storage.isInside) return this.released();
+    throw new StatefulError(
+      "bad_request",
+      "Inside a transaction no other object can be called: call it afterwards.",
+    );
   }
 
   // -- handles (ObjectScope)
@@ -349,12 +250,8 @@ export class Activation implements ObjectScope {
     return this.ref.id;
   }
   get state(): object {
-    if (this.#phase.name === "over") throw handleOver(this.ref, this.#phase.cause);
-    return this.#state;
-  }
-  /** The state, whatever the phase: what a class that is reloaded in dev takes along. */
-  get lastState(): object {
-    return this.#state;
+    if (this.phase.name === "over") throw handleOver(this.ref, this.phase.cause);
+    return this.currentState;
   }
   get host() {
     return this.runtime.host;
@@ -363,38 +260,54 @@ export class Activation implements ObjectScope {
     return this.callsFrom([]);
   }
   callsFrom(chain: readonly string[]): Objects {
-    return this.#setup.callsFrom([...chain, this.ref.key], () => this.checkRelease());
+    return this.machine.callsFrom([...chain, this.ref.key], () => this.#callReleased());
   }
   get topics(): Topics {
     return topicsOf(this);
   }
   get sockets(): Sockets {
-    return socketsOf(this.#sockets ?? noSockets);
+    return socketsOf(this.openSockets);
+  }
+  get storage(): ObjectStorage {
+    return this.storageFor(undefined);
+  }
+  storageFor(caller: object | undefined): ObjectStorage {
+    return storageOf(this.openedStore.storage, caller);
+  }
+  get alarms(): Alarms {
+    const { name, onAlarm } = this.runtime.definition;
+    return alarmsOf(this.openedStore.alarms, name, onAlarm !== undefined);
   }
 
   waitUntil(work: Promise<unknown>): void {
-    this.#openEvents++;
+    this.eventBegan();
     Promise.resolve(work)
       .catch((thrown) => this.reportFailure(thrown, undefined))
-      .finally(() => this.#eventEnded());
+      .finally(() => this.handlerSettled());
   }
 
   setTimeout(callback: () => void | Promise<void>, delayMs: number): () => void {
-    if (this.#phase.name === "over") throw handleOver(this.ref, this.#phase.cause);
-    this.#timers ??= new ObjectTimers(this.#setup.clock);
+    if (this.phase.name === "over") throw handleOver(this.ref, this.phase.cause);
+    this.#timers ??= new ObjectTimers(this.machine.clock);
     return this.#timers.after(delayMs, () => {
-      this.#runInTurn(callback).catch((thrown) => {
-        if (this.#phase.name !== "over") this.reportFailure(thrown, undefined);
+      const isMoving = this.phase.name === "moving";
+      const run = () => this.runInTurn(callback);
+      (isMoving ? this.untilMoved().then(run) : run()).catch((thrown) => {
+        if (this.phase.name !== "over") this.reportFailure(thrown, undefined);
       });
     });
   }
-
-  reportFailure(thrown: unknown, event: ObjectEvent | undefined): string {
-    const errorId = nanoid(12);
-    const entry = { errorId, object: this.ref.key, path: event?.path, error: thrown };
-    this.#setup.log.error("handler.failed", entry);
-    return errorId;
-  }
 }
 
-const noSockets: ReadonlySet<VirtualSocket> = new Set();
+/** Tells the client that another copy of the object may live elsewhere (L8). */
+export const degradedHeader = "stateful-degraded";
+
+function markedDegraded(response: Response): Response {
+  const marked = new Response(response.body, response);
+  marked.headers.set(degradedHeader, "directory");
+  return isStreamed(response) ? markStreamed(marked) : marked;
+}
+
+function ignore(): void {
+  // An answer that must not leave is dropped; that its body cannot even be cancelled says nothing new.
+}

@@ -1,17 +1,27 @@
-import type { Acquisition, Leases } from "../lease/leases.ts";
+import type { Acquisition, Leases, Session } from "../lease/leases.ts";
 import { type Clock, sleep } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import type { Activation } from "./activation.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+
+/** What a session that ended has left here: an object that lives, or sleeps. */
+export interface Adoptable {
+  readonly ref: ObjectRef;
+  readonly epoch: number;
+  /** The session whose end it has to get over; undefined where there is none. */
+  readonly suspendedUnder: string | undefined;
+  readonly isOver: boolean;
+  resume(session: Session, epoch: number): void;
+}
 
 export interface AdoptionSetup {
   readonly leases: Pick<Leases, "adopt" | "release" | "session">;
   readonly clock: Clock;
   readonly log: Log;
   /** Somebody else has it. */
-  readonly lost: (activation: Activation, cause: StatefulError) => void;
+  readonly lost: (adoptable: Adoptable, cause: StatefulError) => void;
   /** It had stopped, or ended, before its lease was confirmed. */
-  readonly over: (activation: Activation) => void;
+  readonly over: (adoptable: Adoptable) => void;
 }
 
 const retryDelayMinMs = 100;
@@ -34,14 +44,14 @@ export class Adoption {
   }
 
   /** Never rejects. */
-  async adopt(activations: readonly Activation[], attemptsMax = Number.POSITIVE_INFINITY): Promise<void> {
+  async adopt(adoptables: readonly Adoptable[], attemptsMax = Number.POSITIVE_INFINITY): Promise<void> {
     const { leases, clock } = this.#setup;
     const { session } = leases;
     const isOver = () => leases.session !== session || !session.isValid() || this.#closed.signal.aborted;
-    let left = activations;
+    let left = adoptables;
     for (let attempt = 1; ; attempt += 1) {
       await this.#adoptOnce(left);
-      left = left.filter(({ phase }) => phase.name === "suspended");
+      left = left.filter(({ suspendedUnder }) => suspendedUnder !== undefined);
       if (left.length === 0 || attempt >= attemptsMax || isOver()) return;
       const delayMs = Math.min(retryDelayMaxMs, retryDelayMinMs * 2 ** Math.min(attempt, 16));
       await sleep(clock, delayMs, this.#closed.signal);
@@ -49,16 +59,16 @@ export class Adoption {
     }
   }
 
-  async #adoptOnce(activations: readonly Activation[]): Promise<void> {
-    for (const [fromSession, group] of groupBySession(activations)) {
+  async #adoptOnce(adoptables: readonly Adoptable[]): Promise<void> {
+    for (const [fromSession, group] of groupBySession(adoptables)) {
       const answers = await this.#ask(fromSession, group);
       const unsettled = group.filter(({ ref }) => !answers.has(ref.key)).length;
       if (unsettled > 0) this.#setup.log.warn("adoption.unsettled", { fromSession, objects: unsettled });
-      for (const activation of group) this.#settle(activation, answers.get(activation.ref.key));
+      for (const adoptable of group) this.#settle(adoptable, answers.get(adoptable.ref.key));
     }
   }
 
-  async #ask(fromSession: string, group: readonly Activation[]): Promise<ReadonlyMap<string, Acquisition>> {
+  async #ask(fromSession: string, group: readonly Adoptable[]): Promise<ReadonlyMap<string, Acquisition>> {
     try {
       const held = group.map(({ ref, epoch }) => ({ object: ref, epoch }));
       return await this.#setup.leases.adopt(fromSession, held);
@@ -68,31 +78,31 @@ export class Adoption {
     }
   }
 
-  #settle(activation: Activation, answer: Acquisition | undefined): void {
+  #settle(adoptable: Adoptable, answer: Acquisition | undefined): void {
     if (answer === undefined) return;
-    const { ref, phase } = activation;
+    const { ref } = adoptable;
     if (answer.owned) {
-      activation.resume(answer.session, answer.epoch);
-      if (activation.phase.name !== "over") return;
+      adoptable.resume(answer.session, answer.epoch);
+      if (!adoptable.isOver) return;
       this.#setup.leases.release({ object: ref, epoch: answer.epoch });
-      this.#setup.over(activation);
-    } else if (phase.name === "suspended") {
+      this.#setup.over(adoptable);
+    } else if (adoptable.suspendedUnder !== undefined) {
       this.#setup.lost(
-        activation,
+        adoptable,
         new StatefulError("session_over", `${ref.key} lives on another host by now.`),
       );
     }
   }
 }
 
-function groupBySession(activations: readonly Activation[]): Map<string, Activation[]> {
-  const groups = new Map<string, Activation[]>();
-  for (const activation of activations) {
-    const { phase } = activation;
-    if (phase.name !== "suspended") continue;
-    const group = groups.get(phase.session.id);
-    if (group) group.push(activation);
-    else groups.set(phase.session.id, [activation]);
+function groupBySession(adoptables: readonly Adoptable[]): Map<string, Adoptable[]> {
+  const groups = new Map<string, Adoptable[]>();
+  for (const adoptable of adoptables) {
+    const { suspendedUnder } = adoptable;
+    if (suspendedUnder === undefined) continue;
+    const group = groups.get(suspendedUnder);
+    if (group) group.push(adoptable);
+    else groups.set(suspendedUnder, [adoptable]);
   }
   return groups;
 }

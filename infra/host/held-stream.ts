@@ -1,60 +1,82 @@
 import { markStreamed } from "../object/streamed-response.ts";
 
 export interface StreamHolder {
-  /** Throws where nothing may leave (L3). */
-  checkRelease(): void;
+  /** What the next chunk waits for; undefined where it may leave now. Throws, or rejects, where nothing may leave (L3). */
+  released(): Promise<void> | undefined;
   /** Runs once, however the stream ends. */
   ended(): void;
-  /** Aborted when the activation is over: a stream whose source waits would otherwise never hear of it. */
-  readonly over: AbortSignal;
 }
 
 /**
- * A response whose body may still be growing, held to the lease: every chunk passes the release check, and a stream whose
- * owner lost its lease breaks instead of going on. Throws where the body was read before.
+ * A response whose body may still be growing, held to the lease: every chunk passes the output gate, and a stream whose
+ * owner lost its lease breaks instead of going on.
  */
-export function heldStream(response: Response, holder: StreamHolder): Response {
-  const source = response.body?.getReader();
-  if (source === undefined) throw new TypeError("The response has no body to hold.");
-  let stream: ReadableStreamDefaultController<Uint8Array> | undefined;
-  let isOver = false;
-  const finish = () => {
-    if (isOver) return;
-    isOver = true;
-    holder.over.removeEventListener("abort", abort);
-    holder.ended();
-  };
-  const fail = (error: unknown) => {
-    finish();
-    source.cancel(error).catch(ignore);
-    stream?.error(error);
-  };
-  const abort = () => fail(holder.over.reason);
-  const held: UnderlyingDefaultSource<Uint8Array> = {
-    start(controller) {
-      stream = controller;
-      holder.over.addEventListener("abort", abort, { once: true });
-    },
-    async pull(controller) {
-      try {
-        const { done, value } = await source.read();
-        if (isOver) return;
-        holder.checkRelease();
-        if (!done) return controller.enqueue(asBytes(value));
-        finish();
-        controller.close();
-      } catch (error) {
-        if (!isOver) fail(error);
-      }
-    },
-    cancel(reason) {
-      finish();
-      return source.cancel(reason).catch(ignore);
-    },
-  };
-  // Nothing is read ahead: a chunk that waited here would have been checked too early.
-  const body = new ReadableStream(held, { highWaterMark: 0 });
-  return markStreamed(new Response(body, response));
+export class HeldStream {
+  readonly response: Response;
+  /** Whether its client asks again by itself, from where it was: an event stream (HTML standard, 9.2). */
+  readonly isResumable: boolean;
+  readonly #source: ReadableStreamDefaultReader<Uint8Array | string>;
+  readonly #holder: StreamHolder;
+  #sink: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #isOver = false;
+
+  /** Throws where the body was read before. */
+  constructor(response: Response, holder: StreamHolder) {
+    const source = response.body?.getReader();
+    if (source === undefined) throw new TypeError("The response has no body to hold.");
+    this.#source = source;
+    this.#holder = holder;
+    this.isResumable = /^text\/event-stream\b/i.test(response.headers.get("content-type") ?? "");
+    const held: UnderlyingDefaultSource<Uint8Array> = {
+      start: (controller) => {
+        this.#sink = controller;
+      },
+      pull: (controller) => this.#pull(controller),
+      cancel: (reason) => {
+        this.#finish();
+        return source.cancel(reason).catch(ignore);
+      },
+    };
+    // Nothing is read ahead: a chunk that waited here would have been checked too early.
+    const body = new ReadableStream(held, { highWaterMark: 0 });
+    this.response = markStreamed(new Response(body, response));
+  }
+
+  /** Ends it as if it were complete. */
+  end(): void {
+    if (this.#isOver) return;
+    this.#finish();
+    this.#source.cancel().catch(ignore);
+    this.#sink?.close();
+  }
+
+  /** Breaks it, so that nobody takes what has come for the whole. */
+  fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#finish();
+    this.#source.cancel(error).catch(ignore);
+    this.#sink?.error(error);
+  }
+
+  async #pull(sink: ReadableStreamDefaultController<Uint8Array>): Promise<void> {
+    try {
+      const { done, value } = await this.#source.read();
+      if (this.#isOver) return;
+      await this.#holder.released();
+      if (this.#isOver) return;
+      if (!done) return sink.enqueue(asBytes(value));
+      this.#finish();
+      sink.close();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  #finish(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#holder.ended();
+  }
 }
 
 /** Elysia's streams, and authors' own, may carry text in spite of their type. */

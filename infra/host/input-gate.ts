@@ -1,47 +1,92 @@
 import { StatefulError } from "../lib/errors.ts";
 
 /**
- * The input gate of one activation: events go through it one after the other, in the order in which they came, and while
- * it is held nobody else enters. A class with `concurrency: "serial"` holds it for the length of each event.
+ * The input gate of one activation: events go through it in the order in which they came, and while it is shut nobody
+ * enters. Two things shut it: an event of a class with `concurrency: "serial"` holds it for its own length, and storage
+ * locks it while a read or a transaction is open (see `StorageLine`, which is the other half of this).
  *
  * Why it is needed: handlers await, and between two awaits of one handler another may change the state that the first
  * has read. What it blocks: the handlers and hooks of the same object, after parsing and validation, so that a slow
- * upload never holds up the others. On failure (`close`): everyone who waits is told the cause, and so is everyone who
- * comes later.
+ * upload never holds up the others. Those who waited enter one by one, each on a turn of its own: what one does at once, up
+ * to its first wait, is done before the next looks. On failure (`close`): everyone who waits is told the cause, and so is
+ * everyone who comes later.
  *
  * A call that returns to an object which already waits for it would wait for itself. Every event carries the chain of
- * objects that it comes from; one that finds the gate held by its own chain is refused at once with `call_cycle`.
+ * objects that it comes from; one that finds the gate held by its own chain is refused at once with `call_cycle`. A read
+ * waits for the directory alone, so it never is in the way of a chain.
  */
 export class InputGate {
+  readonly #nextTurn: (callback: () => void) => void;
   #holder: GateVisitor | undefined;
+  #locks = 0;
+  #transactions = 0;
+  #isAdmitting = false;
   #closed: StatefulError | undefined;
   readonly #waiting: Waiter[] = [];
 
-  /** Enters, at once where the gate is free. Who has entered must `leave`. Waiting is bounded by the object's queue. */
-  enter(visitor: GateVisitor): void | Promise<void> {
+  constructor(nextTurn: (callback: () => void) => void) {
+    this.#nextTurn = nextTurn;
+  }
+
+  get isOpen(): boolean {
+    return (
+      this.#holder === undefined && this.#locks === 0 && this.#waiting.length === 0 && !this.#isAdmitting
+    );
+  }
+
+  /**
+   * Enters, at once where the gate is open. Who `holds` it must `leave`. Waiting is bounded by the object's queue.
+   */
+  enter(visitor: GateVisitor, holds: boolean): void | Promise<void> {
     if (this.#closed) throw this.#closed;
-    if (this.#holder === undefined) {
-      this.#holder = visitor;
+    if (this.isOpen) {
+      if (holds) this.#holder = visitor;
       return;
     }
-    if (visitor.chain.includes(visitor.objectKey)) {
+    const isHeld = this.#holder !== undefined || this.#transactions > 0;
+    if (isHeld && visitor.chain.includes(visitor.objectKey)) {
       const path = [...visitor.chain, visitor.objectKey].join(" → ");
       throw new StatefulError("call_cycle", `The call comes back to an object that waits for it: ${path}.`);
     }
-    return new Promise((enter, refuse) => this.#waiting.push({ visitor, enter, refuse }));
+    return new Promise((enter, refuse) => this.#waiting.push({ visitor, holds, enter, refuse }));
   }
 
   /** Lets the next one in. Does nothing for a visitor that is not inside. */
   leave(visitor: GateVisitor): void {
     if (this.#holder !== visitor) return;
-    const next = this.#waiting.shift();
-    this.#holder = next?.visitor;
-    next?.enter();
+    this.#holder = undefined;
+    this.#admit();
+  }
+
+  /** Storage reads, or a transaction is open. */
+  lock(isTransaction: boolean): void {
+    this.#locks += 1;
+    if (isTransaction) this.#transactions += 1;
+  }
+
+  unlock(isTransaction: boolean): void {
+    this.#locks -= 1;
+    if (isTransaction) this.#transactions -= 1;
+    this.#admit();
   }
 
   close(cause: StatefulError): void {
     this.#closed ??= cause;
     for (const waiter of this.#waiting.splice(0)) waiter.refuse(cause);
+  }
+
+  #admit(): void {
+    if (this.#holder !== undefined || this.#locks > 0 || this.#isAdmitting) return;
+    const next = this.#waiting.shift();
+    if (next === undefined) return;
+    if (next.holds) this.#holder = next.visitor;
+    next.enter();
+    if (next.holds) return;
+    this.#isAdmitting = true;
+    this.#nextTurn(() => {
+      this.#isAdmitting = false;
+      this.#admit();
+    });
   }
 }
 
@@ -53,6 +98,7 @@ export interface GateVisitor {
 
 interface Waiter {
   readonly visitor: GateVisitor;
+  readonly holds: boolean;
   enter(): void;
   refuse(cause: StatefulError): void;
 }

@@ -1,10 +1,10 @@
 import { type Clock, withTimeLimit } from "../lib/clock.ts";
 import { lifecycleHookLimitMs } from "../object/options.ts";
 
-/** Runs an author's hook within its time. Rejects with what it threw, or when it took too long. */
+/** Runs an author's hook within its time (30 s). Rejects with what it threw, or when it took too long. */
 export async function runHook(
   clock: Clock,
-  name: "onStart" | "onStop",
+  name: "onStart" | "onStop" | "onMoveIn" | "onMoveOut",
   hook: () => void | Promise<void>,
 ): Promise<void> {
   const late = () => new Error(`${name} did not settle within ${lifecycleHookLimitMs} ms.`);

@@ -9,15 +9,15 @@ export type CallObject = (request: Request, chain: readonly string[]) => Promise
 
 /**
  * The `objects` handle of an activation, for calls that carry this chain of callers. A call is an effect like any other:
- * `checkRelease` throws before it leaves where the lease is over (L3).
+ * `released` says what it waits for, and throws or rejects where the lease is over (L3).
  */
-export type CallsFrom = (chain: readonly string[], checkRelease: () => void) => Objects;
+export type CallsFrom = (chain: readonly string[], released: () => Promise<void> | undefined) => Objects;
 
 /** Eden's client over our own way to the owner. */
 export function objectCalls(call: CallObject): CallsFrom {
-  return (chain, checkRelease) => {
+  return (chain, released) => {
     const fetcher = async (input: RequestInfo | URL, init?: RequestInit) => {
-      checkRelease();
+      await released();
       return call(new Request(input, init), chain);
     };
     return ((objectClass: unknown, id: string) => {

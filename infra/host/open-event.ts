@@ -9,6 +9,7 @@ export class OpenEvent implements ObjectEvent, GateVisitor {
   readonly queryIndex: number;
   readonly object: Activation;
   readonly upgrade: UpgradeSlot | undefined;
+  ending: AbortController | null | undefined = undefined;
   readonly chain: readonly string[];
 
   /** @param target raw path and query from the class name on: `/counter/a/increment?by=2` */
@@ -33,6 +34,7 @@ const noChain: readonly string[] = [];
 export class RoutedEvent implements ObjectEvent, GateVisitor {
   readonly object: Activation;
   readonly upgrade = undefined;
+  ending: AbortController | null | undefined = undefined;
   readonly chain = noChain;
   readonly params: Readonly<Record<string, string>>;
   readonly #request: Request;

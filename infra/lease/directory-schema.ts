@@ -58,6 +58,50 @@ const migrations: readonly Migration[] = [
       ) WITHOUT ROWID`,
     ],
   },
+  {
+    version: 2,
+    statements: [
+      // With rowids, because values may be large. Key '' is the object's own record; infra/storage/README.md has the format.
+      `CREATE TABLE storage (
+        class TEXT NOT NULL,
+        id TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (class, id, key)
+      )`,
+      `CREATE TABLE alarms (
+        class TEXT NOT NULL,
+        id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        due_at INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        schedule TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        parked INTEGER NOT NULL,
+        last_error TEXT NOT NULL,
+        PRIMARY KEY (class, id, name)
+      )`,
+      // Which are due, and how an operator wants to see them.
+      `CREATE INDEX alarms_due ON alarms (parked DESC, due_at)`,
+    ],
+  },
+  {
+    version: 3,
+    statements: [
+      // Whom a lease named before its session. The version before this one does not know it and leaves it as it is: what it
+      // says of such a host's lease is old, but whoever takes that lease next writes it anew, from `session`.
+      `ALTER TABLE leases ADD COLUMN former TEXT`,
+      // Which writes of a session's last commit were fenced, where the leases cannot tell afterwards: they moved in it.
+      `ALTER TABLE sessions ADD COLUMN last_refused TEXT`,
+    ],
+  },
+  {
+    version: 4,
+    statements: [
+      // Since when a session has been heard without a gap of half its time to live. NULL: since it opened.
+      `ALTER TABLE sessions ADD COLUMN steady_since INTEGER`,
+    ],
+  },
 ];
 
 interface Migration {

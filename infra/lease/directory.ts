@@ -1,4 +1,5 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { LoadedObject, ObjectWrites, StoredObjects } from "./stored-objects.ts";
 
 /**
  * The directory: the one shared truth about who is alive and who owns what. See README.md in this folder for the rules
@@ -8,7 +9,7 @@ import type { ObjectRef } from "../lib/object-ref.ts";
  * and rejects with `directory_unavailable` when nothing is known about its outcome; only `commit` and `renew` may have
  * taken effect all the same, and both may safely be sent again with the same arguments.
  */
-export interface Directory {
+export interface Directory extends StoredObjects {
   /**
    * Adds a session row. Ends nobody else's that is alive, not even one of the same `hostId` (L1). Safe to send again with
    * the same session id: the row is added once, and its time to live counts from when that happened.
@@ -22,11 +23,15 @@ export interface Directory {
   endSession(session: string): Promise<void>;
 
   /**
-   * The numbered write of a session (L6): takes, adopts and releases leases, all or none, and only if the session lives
-   * and its last commit was `slot - 1`. Sending the same commit again after a lost answer is safe: whichever copy
+   * The numbered write of a session (L6): takes, adopts, releases and moves leases and writes what objects store, all or
+   * none, and only if the session lives and its last commit was `slot - 1`. An object whose lease is not the one that its
+   * writes, or its move, name is left out by itself (L4, L7). What an object writes in the commit that moves it is written. Sending the same commit again after a lost answer is safe: whichever copy
    * arrives first takes the slot, the other changes nothing, and both answer how the leases stand now.
    */
   commit(commit: Commit): Promise<CommitAnswer>;
+
+  /** Whether `find` is answered by something nearer than the primary. Otherwise asking for the lease itself costs the same. */
+  readonly hasHints: boolean;
 
   /** Who probably owns these? May be stale (L5), may come from a replica. Missing means "nobody known". */
   find(objects: readonly ObjectRef[]): Promise<ReadonlyMap<string, LeaseHint>>;
@@ -96,6 +101,8 @@ export interface OpenedSession {
   readonly hosts: readonly HostRecord[];
   /** How long nothing may be acquired, because the directory lost memory or may have (L9). 0 when all is well. */
   readonly quarantineMs: number;
+  /** The directory's clock, in ms since the Unix epoch, when it answered. */
+  readonly nowMs: number;
 }
 
 export type RenewalAnswer =
@@ -105,6 +112,7 @@ export type RenewalAnswer =
       /** Highest slot that this session has committed, as the directory has it. */
       readonly lastCommit: number;
       readonly quarantineMs: number;
+      readonly nowMs: number;
       /** Every session that is alive, this one included. */
       readonly hosts: readonly HostRecord[];
     }
@@ -123,6 +131,9 @@ export interface Commit {
   readonly acquire: readonly AcquireItem[];
   readonly adopt: readonly AdoptItem[];
   readonly release: readonly HeldLease[];
+  /** At most one of an object. */
+  readonly move: readonly MoveItem[];
+  readonly writes: readonly ObjectWrites[];
   readonly seen: DirectoryPosition;
 }
 
@@ -130,6 +141,8 @@ export interface AcquireItem {
   readonly object: ObjectRef;
   /** `free`: also where nobody owns it. `mine`: only where the row already names this session (L2, last sentence). */
   readonly when: "free" | "mine";
+  /** Whether what it has stored comes along, should it be won. Default false. */
+  readonly load?: boolean;
 }
 
 export interface AdoptItem {
@@ -138,45 +151,59 @@ export interface AdoptItem {
   readonly fromEpoch: number;
 }
 
+/**
+ * L7: the lease goes to `toSession`, under a new epoch, if it is still the committing session's under `epoch` and the other
+ * session is alive and not draining. Whether the committing one drains makes no difference: that is what draining is for.
+ */
+export interface MoveItem {
+  readonly object: ObjectRef;
+  readonly epoch: number;
+  /** `""`: to nobody, which changes nothing and asks only how the lease stands. */
+  readonly toSession: string;
+}
+
 export interface HeldLease {
   readonly object: ObjectRef;
   readonly epoch: number;
 }
 
-/**
- * `leases` has one entry for each object of `acquire` and `adopt` that has a row, by `ObjectRef.key`. An object was won
- * if its lease names the committing session: nobody else can have written that.
- */
 export type CommitAnswer =
-  | {
-      readonly outcome: "committed";
-      readonly leases: ReadonlyMap<string, Lease>;
-      readonly position: DirectoryPosition;
-    }
+  | ({ readonly outcome: "committed" } & CommitEffects)
   /** The session is over: nothing was written, now or by an earlier copy of this slot, and nothing ever will be. */
   | { readonly outcome: "session_over"; readonly reason: SessionEnd }
   /**
-   * The directory lost memory, or may have (L9): nothing was taken or adopted. The slot is used up all the same, so that
-   * no copy of this commit can take effect later; what it releases is released.
+   * The directory lost memory, or may have (L9): nothing was taken, adopted or moved. The slot is used up all the same, so that
+   * no copy of this commit can take effect later; what it releases is released, and what it writes is written.
    */
-  | {
-      readonly outcome: "quarantined";
-      readonly quarantineMs: number;
-      readonly leases: ReadonlyMap<string, Lease>;
-      readonly position: DirectoryPosition;
-    }
-  /** The session is draining: nothing was taken, for the rest like `quarantined`. Adopting goes on while draining. */
-  | {
-      readonly outcome: "draining";
-      readonly leases: ReadonlyMap<string, Lease>;
-      readonly position: DirectoryPosition;
-    };
+  | ({ readonly outcome: "quarantined"; readonly quarantineMs: number } & CommitEffects)
+  /** The session is draining: nothing was taken, for the rest like `committed`: it goes on adopting and moving away. */
+  | ({ readonly outcome: "draining" } & CommitEffects);
+
+export interface CommitEffects {
+  /**
+   * One entry for each object of `acquire`, `adopt` and `move` that has a row, by `ObjectRef.key`. An object was won if its
+   * lease names the committing session: nobody else can have written that, but for a move to it.
+   */
+  readonly leases: ReadonlyMap<string, Lease>;
+  /** What the objects that were won, and asked for it, have stored, by `ObjectRef.key`. Missing: nothing. */
+  readonly loaded: ReadonlyMap<string, LoadedObject>;
+  /** Keys of the objects of `writes` that were fenced: the lease is another by now, and nothing of theirs was written. */
+  readonly refused: ReadonlySet<string>;
+  readonly position: DirectoryPosition;
+  readonly nowMs: number;
+}
 
 export interface Lease {
   readonly session: string;
   readonly epoch: number;
   /** False where the session has ended or expired, as far as the asking session can know: the lease is free to take. */
   readonly alive: boolean;
+  /**
+   * The session that the row named before it was given to this one; `""` where there was none, or it had given the lease up.
+   * It is the owner's own where that took anew what it held. Not to be relied on where an owner of an older version wrote
+   * the row last.
+   */
+  readonly former: string;
 }
 
 export interface LeaseHint {

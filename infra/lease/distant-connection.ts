@@ -21,6 +21,10 @@ export class DistantConnection implements SqlConnection {
     return this.#travel(() => this.#near.query(statement));
   }
 
+  reset(): void {
+    this.#near.reset();
+  }
+
   close(): Promise<void> {
     return this.#near.close();
   }

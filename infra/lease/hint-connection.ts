@@ -36,6 +36,10 @@ export class HintConnection implements SqlConnection {
     );
   }
 
+  reset(): void {
+    this.#replica.reset();
+  }
+
   async close(): Promise<void> {
     await this.#replica.close();
   }

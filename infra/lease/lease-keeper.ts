@@ -3,12 +3,15 @@ import { StatefulError } from "../lib/errors.ts";
 import { type Log, silentLog } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { AdoptItem, Directory, HeldLease, HostRecord, Lease, LeaseHint } from "./directory.ts";
+import { DirectoryTime } from "./directory-time.ts";
 import { HintReader } from "./hint-reader.ts";
+import type { LineLease } from "./lease-entries.ts";
 import { LeaseLine, type LeaseLineLimits, leaseLineLimits } from "./lease-line.ts";
-import type { Acquisition, LeaseEvents, Leases, Session } from "./leases.ts";
+import type { Acquisition, LeaseEvents, Leases, MoveOutcome, Session } from "./leases.ts";
 import { processOfSession } from "./session-id.ts";
 import { type HostSelf, SessionKeeper, type SessionTimes, sessionTimes } from "./session-keeper.ts";
 import type { SessionLife, SessionOverReason } from "./session-life.ts";
+import type { WriteSource } from "./write-queue.ts";
 
 export interface LeaseOptions {
   /** Not closed by `stop`: whoever made it closes it. */
@@ -18,6 +21,11 @@ export interface LeaseOptions {
   readonly events: LeaseEvents;
   /** Every lease under which something runs here, to be compared with the directory (L9). */
   held(): Iterable<HeldLease>;
+  /**
+   * Told of each session before the directory is asked for it, and so before anything can be held under it; `""` once all
+   * were handed back. For a parent process, which ends what its child left behind when that has died.
+   */
+  readonly onSession?: ((session: string) => void) | undefined;
   readonly log?: Log;
   readonly random?: () => number;
   readonly ttlMs?: number;
@@ -62,6 +70,7 @@ class LeaseKeeper implements RunningLeases {
   readonly #times: SessionTimes;
   readonly #sessions: SessionKeeper;
   readonly #hints: HintReader;
+  readonly #time: DirectoryTime;
   readonly #stop = new AbortController();
   #current: { readonly life: SessionLife; readonly line: LeaseLine } | undefined;
   #hosts: readonly HostRecord[] = [];
@@ -79,6 +88,7 @@ class LeaseKeeper implements RunningLeases {
       options.clock,
       options.hintLimitMs ?? leaseDefaults.hintLimitMs,
     );
+    this.#time = new DirectoryTime(options.clock);
     this.#sessions = new SessionKeeper({
       directory: options.directory,
       clock: options.clock,
@@ -86,6 +96,8 @@ class LeaseKeeper implements RunningLeases {
       random: options.random ?? Math.random,
       self: options.self,
       times: this.#times,
+      time: this.#time,
+      announce: (session) => options.onSession?.(session),
       opened: (life, previous) => this.#opened(life, previous),
       over: (life, reason) => this.#over(life, reason),
       hosts: (hosts) => this.#seeHosts(hosts),
@@ -114,18 +126,40 @@ class LeaseKeeper implements RunningLeases {
     return this.#hostBySession.get(session);
   }
 
+  successor(session: string): HostRecord | undefined {
+    if (this.#hostBySession.has(session)) return undefined;
+    const process = processOfSession(session);
+    return this.#hosts.find((host) => processOfSession(host.session) === process);
+  }
+
   refresh(): Promise<void> {
     return this.#sessions.refresh();
   }
 
-  async acquire(object: ObjectRef, when: "free" | "mine"): Promise<Acquisition> {
+  async acquire(object: ObjectRef, when: "free" | "mine", load = false): Promise<Acquisition> {
     const { life, line } = this.#open();
-    const lease = await line.acquire(object, when);
+    const lease = await line.acquire(object, when, load);
     if (lease === undefined || (when === "free" && !lease.alive)) {
       if (when === "free") throw notGiven(object);
       return { owned: false, session: "", epoch: 0, owner: undefined };
     }
     return this.#acquisition(life, lease);
+  }
+
+  write(source: WriteSource): void {
+    this.#current?.line.write(source);
+  }
+
+  nowMs(): number {
+    return this.#time.nowMs();
+  }
+
+  async move(lease: HeldLease, toSession: string): Promise<MoveOutcome> {
+    return await this.#open().line.move(lease, toSession);
+  }
+
+  isTaking(object: ObjectRef): boolean {
+    return this.#current?.line.isTaking(object) === true;
   }
 
   release(lease: HeldLease): void {
@@ -154,6 +188,10 @@ class LeaseKeeper implements RunningLeases {
 
   disown(object: ObjectRef): void {
     this.#current?.line.disown(object);
+  }
+
+  get hasHints(): boolean {
+    return this.#options.directory.hasHints;
   }
 
   find(object: ObjectRef): Promise<LeaseHint | undefined> {
@@ -202,9 +240,9 @@ class LeaseKeeper implements RunningLeases {
     }
   }
 
-  async #acquisition(life: SessionLife, lease: Lease): Promise<Acquisition> {
-    const { session, epoch } = lease;
-    if (session === life.id) return { owned: true, session: life, epoch };
+  async #acquisition(life: SessionLife, lease: LineLease): Promise<Acquisition> {
+    const { session, epoch, former, loaded } = lease;
+    if (session === life.id) return { owned: true, session: life, epoch, former, ...(loaded && { loaded }) };
     return { owned: false, session, epoch, owner: lease.alive ? await this.#ownerOf(session) : undefined };
   }
 
@@ -230,6 +268,7 @@ class LeaseKeeper implements RunningLeases {
       log: this.#log,
       random,
       life,
+      time: this.#time,
       limits: { ...leaseLineLimits, ...limits },
     });
     this.#current = { life, line };
@@ -272,7 +311,7 @@ class LeaseKeeper implements RunningLeases {
   }
 }
 
-const nobodys: Lease = { session: "", epoch: 0, alive: false };
+const nobodys: Lease = { session: "", epoch: 0, alive: false, former: "" };
 
 /** Whether a session that this process had before has the lease. */
 function isEarlierOf(life: SessionLife, { session }: Lease): boolean {

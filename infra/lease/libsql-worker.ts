@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
-import { type Client, createClient, type ResultSet } from "@libsql/client/sqlite3";
-import type { SqlRows, SqlStatement, SqlValue } from "./sql-connection.ts";
+import { type Client, createClient } from "@libsql/client/sqlite3";
+import { plainRows, type SqlRows, type SqlStatement } from "./sql-connection.ts";
 import type { FromWorker, ToWorker, WorkerConfig } from "./worker-connection.ts";
 
 /**
@@ -112,20 +112,9 @@ async function run(
 ): Promise<SqlRows[]> {
   // The client's type wants arrays that can be written to; it does not write to them.
   const list = statements as SqlStatement[];
-  if (mode === "write") return (await open.batch(list, "write")).map(plainRows);
-  const results: SqlRows[] = [];
-  for (const one of list) results.push(plainRows(await open.execute(one)));
-  return results;
-}
-
-/** The client's rows carry accessors that a message between threads would lose. */
-function plainRows(result: ResultSet): SqlRows {
-  return result.rows.map((row) => {
-    const plain: Record<string, SqlValue> = {};
-    // The directory stores text and integers only.
-    for (const column of result.columns) plain[column] = row[column] as SqlValue;
-    return plain;
-  });
+  const results = mode === "write" ? await open.batch(list, "write") : [];
+  if (mode === "read") for (const one of list) results.push(await open.execute(one));
+  return results.map(({ columns, rows }) => plainRows(columns, rows));
 }
 
 function describe(error: unknown): { readonly message: string; readonly code: string } {

@@ -1,15 +1,20 @@
 import { nanoid } from "nanoid";
 import type { Clock } from "../lib/clock.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import { alarmRows, listRows, loadRows, readRows, writeRows } from "./memory-stored-objects.ts";
+import { processOfSession } from "./session-id.ts";
+import { type Data, emptyData, keyOf, type SessionRow } from "./memory-tables.ts";
 import type {
   Commit,
   CommitAnswer,
+  CommitEffects,
   Directory,
   DirectoryPosition,
   HeldLease,
   HostRecord,
   Lease,
   LeaseHint,
+  MoveItem,
   NewSession,
   OpenedSession,
   PreviousSession,
@@ -17,6 +22,16 @@ import type {
   RenewalAnswer,
   SessionEnd,
 } from "./directory.ts";
+import {
+  type StoredAlarm,
+  type AlarmReport,
+  type LoadedObject,
+  loadLimits,
+  type ObjectName,
+  type StoredKey,
+  type StoredPage,
+  type StoredRange,
+} from "./stored-objects.ts";
 
 /**
  * The directory's rules over maps, for tests and simulations: each call is one transaction, on an injected clock. It can be
@@ -36,7 +51,7 @@ export class MemoryDirectory implements Directory {
     const { previous } = session;
     if (previous !== undefined) {
       this.#detectLoss(previous, 0, session.ttlMs);
-      this.#endPrevious(previous.session);
+      this.#endPrevious(previous.session, session.ttlMs);
     }
     if (!this.#data.sessions.has(session.session))
       this.#data.sessions.set(session.session, this.#newRow(session));
@@ -44,6 +59,7 @@ export class MemoryDirectory implements Directory {
       position: this.#positionOf(session.session),
       hosts: this.#hosts(),
       quarantineMs: this.#quarantineMs(this.#data.sessions.get(session.session)),
+      nowMs: this.#data.now,
     };
   }
 
@@ -53,8 +69,9 @@ export class MemoryDirectory implements Directory {
     const row = this.#data.sessions.get(renewal.session);
     const reason = this.#endOf(row, renewal.seen);
     if (row === undefined || reason !== undefined) return { alive: false, reason: reason ?? "missing" };
+    if (this.#data.now - row.expiresAt + row.ttlMs > row.ttlMs / 2) row.steadySince = this.#data.now;
     row.expiresAt = this.#data.now + renewal.ttlMs;
-    row.counter = this.#data.counter;
+    row.counter = Math.max(row.counter + 1, this.#data.counter);
     row.host = { ...row.host, draining: renewal.draining, classes: renewal.classes, load: renewal.load };
     row.ttlMs = renewal.ttlMs;
     this.#buryExpired(row);
@@ -63,6 +80,7 @@ export class MemoryDirectory implements Directory {
       position: this.#positionOf(renewal.session),
       lastCommit: row.lastCommit,
       quarantineMs: this.#quarantineMs(row),
+      nowMs: this.#data.now,
       hosts: this.#hosts(),
     };
   }
@@ -80,30 +98,62 @@ export class MemoryDirectory implements Directory {
     const reason = this.#endOf(row, commit.seen);
     if (row !== undefined && reason === undefined && row.lastCommit === commit.slot - 1)
       this.#apply(row, commit);
-    const leases = this.#leasesOf(row, commit);
-    const position = this.#positionOf(commit.session);
     if (row === undefined || row.lastCommit < commit.slot) {
       return { outcome: "session_over", reason: reason ?? "ended" };
     }
     const outcome = row.lastCommit > commit.slot ? "committed" : row.lastOutcome;
-    if (outcome !== "quarantined") return { outcome, leases, position };
-    return { outcome, quarantineMs: this.#quarantineMs(row), leases, position };
+    const effects = this.#effects(row, commit);
+    if (outcome !== "quarantined") return { outcome, ...effects };
+    return { outcome, quarantineMs: this.#quarantineMs(row), ...effects };
   }
+
+  readonly hasHints = false;
 
   async find(objects: readonly ObjectRef[]): Promise<ReadonlyMap<string, LeaseHint>> {
     const found = new Map<string, LeaseHint>();
     for (const { key } of objects) {
       const lease = this.#data.leases.get(key);
-      if (lease !== undefined && lease.session !== "") found.set(key, { ...lease });
+      if (lease !== undefined && lease.session !== "")
+        found.set(key, { session: lease.session, epoch: lease.epoch });
     }
     return found;
   }
 
   async verify(session: string, leases: readonly HeldLease[]): Promise<readonly HeldLease[]> {
-    return leases.filter(({ object, epoch }) => {
-      const lease = this.#data.leases.get(object.key);
-      return lease?.session !== session || lease.epoch !== epoch;
+    return leases.filter((lease) => !this.#holds(session, lease));
+  }
+
+  async read(keys: readonly StoredKey[]): Promise<readonly (Uint8Array | undefined)[]> {
+    return readRows(this.#data.stored, keys);
+  }
+
+  async list(range: StoredRange): Promise<StoredPage> {
+    return listRows(this.#data.stored, range);
+  }
+
+  async dueAlarms(
+    limit: number,
+    ownerGraceMs: number,
+    classes?: readonly string[],
+  ): Promise<readonly ObjectName[]> {
+    const nowMs = Math.max(this.#data.now, this.#clock.wallMs());
+    const due = alarmRows(this.#data.stored).filter((alarm) => {
+      const owner = this.#data.sessions.get(this.#data.leases.get(keyOf(alarm))?.session ?? "");
+      const isOwned = owner !== undefined && owner.ended === undefined && owner.expiresAt > nowMs;
+      if (classes !== undefined && !classes.includes(alarm.className)) return false;
+      return !alarm.parked && alarm.dueAtMs <= (isOwned ? nowMs - ownerGraceMs : nowMs);
     });
+    const byObject = new Map(due.slice(0, limit).map((alarm) => [keyOf(alarm), alarm]));
+    return Array.from(byObject.values(), ({ className, id }) => ({ className, id }));
+  }
+
+  async alarmsOf(object: ObjectRef): Promise<ReadonlyMap<string, StoredAlarm>> {
+    return new Map(this.#data.stored.alarms.get(object.key));
+  }
+
+  async alarms(limit: number, object?: ObjectRef): Promise<readonly AlarmReport[]> {
+    const all = alarmRows(this.#data.stored);
+    return all.filter((alarm) => object === undefined || keyOf(alarm) === object.key).slice(0, limit);
   }
 
   async close(): Promise<void> {
@@ -136,9 +186,11 @@ export class MemoryDirectory implements Directory {
     for (const session of living) session.ended = "directory_lost_memory";
   }
 
-  #endPrevious(session: string): void {
+  #endPrevious(session: string, ttlMs: number): void {
     const row = this.#data.sessions.get(session);
-    if (row !== undefined && row.expiresAt <= this.#data.now) row.ended ??= "expired";
+    if (row === undefined || row.ended !== undefined) return;
+    row.ended = "expired";
+    row.expiresAt = this.#data.now + 2 * ttlMs;
   }
 
   #newRow({ ttlMs, previous: _, ...host }: NewSession): SessionRow {
@@ -147,17 +199,19 @@ export class MemoryDirectory implements Directory {
       host,
       ttlMs,
       openedAt: now,
+      steadySince: now,
       expiresAt: now + ttlMs,
       counter,
       lastCommit: 0,
       lastOutcome: "committed",
+      lastRefused: new Set(),
       ended: undefined,
     };
   }
 
   #buryExpired(me: SessionRow): void {
     for (const row of this.#data.sessions.values()) {
-      const isOver = row.expiresAt <= this.#data.now && me.openedAt + row.ttlMs <= this.#data.now;
+      const isOver = row.expiresAt <= this.#data.now && this.#steadySince(me) + row.ttlMs <= this.#data.now;
       if (isOver) row.ended ??= "expired";
     }
   }
@@ -178,20 +232,61 @@ export class MemoryDirectory implements Directory {
       const isFree = lease === undefined || !this.#ownerLives(me, lease.session);
       if (isMine || (isFree && when === "free")) this.#give(commit.session, object);
     }
+    for (const writes of commit.writes) {
+      if (this.#holds(commit.session, writes)) writeRows(this.#data.stored, writes);
+    }
+    // Before the moves: after them the leases do not tell who was fenced. The writes are in, so an object may go with its last.
+    if (isNoted(commit)) me.lastRefused = this.#refused(commit);
+    for (const item of isQuarantined ? [] : commit.move) {
+      if (this.#holds(commit.session, item) && this.#mayReceive(commit.session, item))
+        this.#give(item.toSession, item.object);
+    }
     me.lastCommit = commit.slot;
-    me.lastOutcome = isQuarantined ? "quarantined" : me.host.draining ? "draining" : "committed";
-    me.counter = this.#data.counter;
+    const leases = commit.acquire.length + commit.adopt.length + commit.release.length + commit.move.length;
+    const isOnlyWrites = commit.writes.length > 0 && leases === 0;
+    me.lastOutcome = isOnlyWrites
+      ? "committed"
+      : isQuarantined
+        ? "quarantined"
+        : me.host.draining
+          ? "draining"
+          : "committed";
+    me.counter = Math.max(me.counter + 1, this.#data.counter);
+  }
+
+  #holds(session: string, { object, epoch }: HeldLease): boolean {
+    const lease = this.#data.leases.get(object.key);
+    return lease?.session === session && lease.epoch === epoch;
   }
 
   #give(session: string, object: ObjectRef): void {
-    const epoch = Math.max((this.#data.leases.get(object.key)?.epoch ?? 0) + 1, this.#data.now);
-    this.#data.leases.set(object.key, { session, epoch });
+    const before = this.#data.leases.get(object.key);
+    const epoch = Math.max((before?.epoch ?? 0) + 1, this.#data.now);
+    this.#data.leases.set(object.key, { session, epoch, former: before?.session ?? "" });
+  }
+
+  #mayReceive(fromSession: string, { toSession }: MoveItem): boolean {
+    const target = this.#data.sessions.get(toSession);
+    if (target === undefined || toSession === fromSession || target.host.draining) return false;
+    return target.ended === undefined && target.expiresAt > this.#data.now;
+  }
+
+  #refused(commit: Commit): ReadonlySet<string> {
+    const refused = commit.writes.filter((writes) => !this.#holds(commit.session, writes));
+    return new Set(refused.map(({ object }) => object.key));
   }
 
   #ownerLives(me: SessionRow | undefined, session: string): boolean {
     const row = this.#data.sessions.get(session);
-    if (row === undefined || me === undefined || row.ended !== undefined) return false;
-    return row.expiresAt > this.#data.now || me.openedAt + row.ttlMs > this.#data.now;
+    if (row === undefined || me === undefined) return false;
+    const isBack = row.ended === "expired" && row.expiresAt > this.#data.now;
+    if (isBack) return processOfSession(session) !== processOfSession(me.host.session);
+    if (row.ended !== undefined) return false;
+    return row.expiresAt > this.#data.now || this.#steadySince(me) + row.ttlMs > this.#data.now;
+  }
+
+  #steadySince({ expiresAt, ttlMs, steadySince }: SessionRow): number {
+    return expiresAt - this.#data.now < ttlMs / 2 ? this.#data.now : steadySince;
   }
 
   #endOf(row: SessionRow | undefined, seen: DirectoryPosition): SessionEnd | undefined {
@@ -213,9 +308,26 @@ export class MemoryDirectory implements Directory {
     return { generation: this.#data.generation, counter: this.#data.sessions.get(session)?.counter ?? 0 };
   }
 
+  #effects(me: SessionRow, commit: Commit): CommitEffects {
+    const leases = this.#leasesOf(me, commit);
+    const loaded = new Map<string, LoadedObject>();
+    const budget = { bytes: loadLimits.bytesMax };
+    for (const { object, load } of commit.acquire) {
+      if (load !== true || leases.get(object.key)?.session !== commit.session) continue;
+      loaded.set(object.key, loadRows(this.#data.stored, object, budget));
+    }
+    return {
+      leases,
+      loaded,
+      refused: isNoted(commit) ? me.lastRefused : this.#refused(commit),
+      position: this.#positionOf(commit.session),
+      nowMs: this.#data.now,
+    };
+  }
+
   #leasesOf(me: SessionRow | undefined, commit: Commit): ReadonlyMap<string, Lease> {
     const leases = new Map<string, Lease>();
-    for (const { object } of [...commit.acquire, ...commit.adopt]) {
+    for (const { object } of [...commit.acquire, ...commit.adopt, ...commit.move]) {
       const lease = this.#data.leases.get(object.key);
       if (lease !== undefined)
         leases.set(object.key, { ...lease, alive: this.#ownerLives(me, lease.session) });
@@ -231,31 +343,10 @@ export class MemoryDirectory implements Directory {
   }
 }
 
+/** Whether the leases no longer tell, after this commit, which of its writes were fenced. */
+function isNoted({ move, writes }: Commit): boolean {
+  return move.length > 0 && writes.length > 0;
+}
+
 /** Opaque to whoever keeps one. */
 export type MemoryDirectoryCopy = Data;
-
-interface Data {
-  generation: string;
-  former: string;
-  counter: number;
-  quarantineUntil: number;
-  now: number;
-  readonly sessions: Map<string, SessionRow>;
-  readonly leases: Map<string, { session: string; epoch: number }>;
-}
-
-interface SessionRow {
-  host: HostRecord;
-  ttlMs: number;
-  readonly openedAt: number;
-  expiresAt: number;
-  counter: number;
-  lastCommit: number;
-  lastOutcome: "committed" | "quarantined" | "draining";
-  ended: SessionEnd | undefined;
-}
-
-function emptyData(): Data {
-  const counters = { counter: 0, quarantineUntil: 0, now: 0 };
-  return { generation: nanoid(), former: "", ...counters, sessions: new Map(), leases: new Map() };
-}

@@ -1,18 +1,17 @@
-import type { Client, ResultSet } from "@libsql/client";
+import type { Client } from "@libsql/client";
 import { createClient as createHttpClient } from "@libsql/client/http";
-import { createClient as createWebSocketClient } from "@libsql/client/ws";
 import { type Clock, withTimeLimit } from "../lib/clock.ts";
 import { StatefulError } from "../lib/errors.ts";
-import type { SqlConnection, SqlRows, SqlStatement, SqlValue } from "./sql-connection.ts";
+import { plainRows, type SqlConnection, type SqlRows, type SqlStatement } from "./sql-connection.ts";
 
 /**
- * A libSQL server over HTTP or WebSocket, without native code. Two traps of the client are handled here: it has no time
+ * A libSQL server over HTTP, without native code. Two traps of the client are handled here: it has no time
  * limit of its own, and once its socket or its first handshake has failed it stays that way. So each call is limited from
  * outside, the HTTP request also from inside (so that the connection is freed), and a client that failed is replaced.
  */
 export interface RemoteConnectionOptions {
   readonly clock: Clock;
-  /** `http:`, `https:`, `libsql:`, `ws:` or `wss:`. */
+  /** `http:`, `https:`, `libsql:`; `ws:` or `wss:` for a `StreamConnection`. */
   readonly url: string;
   readonly authToken?: string | undefined;
   readonly timeLimitMs: number;
@@ -30,16 +29,21 @@ export class RemoteConnection implements SqlConnection {
   async batch(statements: readonly SqlStatement[]): Promise<readonly SqlRows[]> {
     // The client's type wants an array that can be written to; it does not write to it.
     const results = await this.#call((client) => client.batch(statements as SqlStatement[], "write"));
-    return results.map(plainRows);
+    return results.map(({ columns, rows }) => plainRows(columns, rows));
   }
 
   async query(statement: SqlStatement): Promise<SqlRows> {
-    return plainRows(await this.#call((client) => client.execute(statement)));
+    const { columns, rows } = await this.#call((client) => client.execute(statement));
+    return plainRows(columns, rows);
+  }
+
+  reset(): void {
+    this.#discard(this.#client);
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#discard(this.#client);
+    this.reset();
   }
 
   async #call<T>(work: (client: Client) => Promise<T>): Promise<T> {
@@ -51,7 +55,7 @@ export class RemoteConnection implements SqlConnection {
       return await withTimeLimit(clock, timeLimitMs, work(client), late);
     } catch (error) {
       if (isAnswer(error)) throw error;
-      this.#discard(client);
+      if (!isCrowded(error)) this.#discard(client);
       throw error instanceof StatefulError ? error : unavailable(`${hostOf(url)} cannot be reached.`, error);
     }
   }
@@ -60,9 +64,7 @@ export class RemoteConnection implements SqlConnection {
     if (this.#client !== undefined) return this.#client;
     const { url, authToken, timeLimitMs } = this.#options;
     const config = { url, ...(authToken === undefined ? {} : { authToken }) };
-    this.#client = /^wss?:/.test(url)
-      ? createWebSocketClient(config)
-      : createHttpClient({ ...config, fetch: limitedFetch(timeLimitMs) });
+    this.#client = createHttpClient({ ...config, fetch: limitedFetch(timeLimitMs) });
     return this.#client;
   }
 
@@ -78,26 +80,22 @@ function limitedFetch(timeLimitMs: number): (request: Request) => Promise<Respon
   return (request) => fetch(request, { signal: AbortSignal.timeout(timeLimitMs) });
 }
 
-function plainRows(result: ResultSet): SqlRows {
-  return result.rows.map((row) => {
-    const plain: Record<string, SqlValue> = {};
-    // The directory stores text and integers only.
-    for (const column of result.columns) plain[column] = row[column] as SqlValue;
-    return plain;
-  });
-}
-
 /** The database executed or refused the statement, as opposed to "nobody knows" and "try again". */
-function isAnswer(error: unknown): boolean {
+export function isAnswer(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return /^(SQLITE_|SQL_|ARGS_)/.test(code) && !/BUSY|LOCKED|IOERR|FULL/.test(code);
 }
 
+/** A server holds so many bytes of answers at once, of all its clients (`--max-total-response-size`): later it has room again. */
+export function isCrowded(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "RESPONSE_TOO_LARGE";
+}
+
 /** Never the whole URL: it may carry a token. */
-function hostOf(url: string): string {
+export function hostOf(url: string): string {
   return `The directory at ${URL.parse(url)?.host ?? "its address"}`;
 }
 
-function unavailable(message: string, cause?: unknown): StatefulError {
+export function unavailable(message: string, cause?: unknown): StatefulError {
   return new StatefulError("directory_unavailable", message, { cause });
 }

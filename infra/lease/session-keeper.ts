@@ -2,6 +2,7 @@ import { type Clock, sleep, withTimeLimit } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { Directory, HostLoad, HostRecord, NewSession, Renewal } from "./directory.ts";
+import type { DirectoryTime } from "./directory-time.ts";
 import { newProcessId, sessionId } from "./session-id.ts";
 import { SessionLife, type SessionOverReason, sendTime } from "./session-life.ts";
 
@@ -24,6 +25,9 @@ export interface SessionKeeperOptions {
   readonly random: () => number;
   readonly self: HostSelf;
   readonly times: SessionTimes;
+  readonly time: DirectoryTime;
+  /** As `LeaseOptions.onSession`. */
+  announce(session: string): void;
   opened(life: SessionLife, previous: SessionLife | undefined): void;
   over(life: SessionLife, reason: SessionOverReason): void;
   hosts(hosts: readonly HostRecord[]): void;
@@ -105,10 +109,12 @@ export class SessionKeeper {
   async stop(): Promise<void> {
     this.#stop.abort();
     this.#wake?.();
-    const life = this.#life ?? this.#attempt;
-    life?.end("ended");
+    // One that was asked for and not confirmed may be there beside the one that it was to follow.
+    const lives = [this.#life, this.#attempt].filter((life) => life !== undefined);
+    for (const life of lives) life.end("ended");
     await this.#running;
-    if (life !== undefined) await this.#handBack(life);
+    const handedBack = await Promise.all(lives.map((life) => this.#handBack(life)));
+    if (lives.length > 0 && !handedBack.includes(false)) this.#options.announce("");
   }
 
   async #run(first: SessionLife): Promise<void> {
@@ -149,6 +155,7 @@ export class SessionKeeper {
     const life = this.#attemptOf();
     const opened = await this.#limited(directory.openSession(this.#newSession(life, previous)));
     life.see(opened.position);
+    this.#options.time.hear(opened.nowMs);
     if (this.#stop.signal.aborted || !life.isValid()) return undefined;
     if (opened.quarantineMs > 0) {
       this.#options.log.warn("session.quarantined", { session: life.id, quarantineMs: opened.quarantineMs });
@@ -170,6 +177,7 @@ export class SessionKeeper {
         times.validMs,
         (life, reason) => this.#over(life, reason),
       );
+      this.#options.announce(this.#attempt.id);
     }
     return this.#attempt;
   }
@@ -224,6 +232,7 @@ export class SessionKeeper {
   async #renewOnce(life: SessionLife): Promise<boolean> {
     const sentAt = sendTime(this.#options.clock);
     const answer = await this.#limited(this.#options.directory.renew(this.#renewal(life)));
+    if (answer.alive) this.#options.time.hear(answer.nowMs);
     if (!answer.alive) {
       life.end(answer.reason);
       return false;
@@ -248,15 +257,17 @@ export class SessionKeeper {
   }
 
   /** A hand-back that is not heard costs the others one time to live, no more; so it is tried, not insisted on. */
-  async #handBack(life: SessionLife): Promise<void> {
+  async #handBack(life: SessionLife): Promise<boolean> {
     const { directory, log } = this.#options;
     for (let attempt = 1; attempt <= handBackAttemptsMax; attempt += 1) {
       try {
-        return await this.#limited(directory.endSession(life.id));
+        await this.#limited(directory.endSession(life.id));
+        return true;
       } catch (error) {
         log.warn("session.hand_back_failed", { session: life.id, attempt, error });
       }
     }
+    return false;
   }
 
   #limited<T>(work: Promise<T>): Promise<T> {

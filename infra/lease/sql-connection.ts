@@ -8,6 +8,8 @@ export interface SqlConnection {
   batch(statements: readonly SqlStatement[]): Promise<readonly SqlRows[]>;
   /** One statement that only reads. */
   query(statement: SqlStatement): Promise<SqlRows>;
+  /** The next call connects anew, and what is in flight fails: for when the way there is known to have been dead. */
+  reset(): void;
   /** Ends what is in flight. Never waits for a database that does not answer. */
   close(): Promise<void>;
 }
@@ -18,15 +20,32 @@ export interface SqlStatement {
 }
 
 /** Integers are bigint: the client sends a JS number as a float, and a float epoch no longer compares as one. */
-export type SqlArgs = Readonly<Record<string, string | bigint | null>>;
+export type SqlArgs = Readonly<Record<string, SqlArg>>;
+export type SqlArg = string | bigint | null | Uint8Array;
 
 export type SqlRows = readonly SqlRow[];
 export type SqlRow = Readonly<Record<string, SqlValue>>;
-export type SqlValue = string | number | null;
+/** Blobs come as `ArrayBuffer`. */
+export type SqlValue = string | number | null | ArrayBuffer;
+
+/** A client's rows, which are read by position, as plain objects: theirs carry accessors that do not travel between threads. */
+export function plainRows(
+  columns: readonly (string | undefined)[],
+  rows: Iterable<Readonly<Record<number, unknown>>>,
+): SqlRows {
+  return Array.from(rows, (row) => {
+    const plain: Record<string, SqlValue> = {};
+    for (const [index, column] of columns.entries()) {
+      // The directory stores text, integers and blobs only.
+      if (column !== undefined) plain[column] = row[index] as SqlValue;
+    }
+    return plain;
+  });
+}
 
 /** Binds the `:names` that appear in the text, and only those. */
 export function statement(sql: string, values: SqlArgs): SqlStatement {
-  const args: Record<string, string | bigint | null> = {};
+  const args: Record<string, SqlArg> = {};
   for (const name of namesIn(sql)) {
     const value = values[name];
     if (value === undefined) throw new TypeError(`The statement needs a value for :${name}.`);
@@ -52,6 +71,13 @@ export function textOf(row: SqlRow | undefined, column: string): string {
   if (typeof value !== "string")
     throw new TypeError(`The directory answered ${typeof value} as ${column}, not text.`);
   return value;
+}
+
+export function bytesOf(row: SqlRow | undefined, column: string): Uint8Array {
+  const value = row?.[column];
+  if (!(value instanceof ArrayBuffer))
+    throw new TypeError(`The directory answered ${typeof value} as ${column}, not bytes.`);
+  return new Uint8Array(value);
 }
 
 export function numberOf(row: SqlRow | undefined, column: string): number {

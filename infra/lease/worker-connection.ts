@@ -82,6 +82,11 @@ export class WorkerConnection implements SqlConnection {
     return (await this.#call("read", [statement]))[0] ?? [];
   }
 
+  /** A thread is near: there is no way to it that could be dead. */
+  reset(): void {
+    // Nothing to do.
+  }
+
   async close(): Promise<void> {
     const worker = this.#worker;
     this.#isClosed = true;

@@ -9,6 +9,8 @@ export interface Clock {
   wallMs(): number;
   /** Runs `callback` once after `delayMs`. The returned function cancels it; calling it late does nothing. */
   after(delayMs: number, callback: () => void): CancelTimer;
+  /** Runs `callback` on a turn of its own, when everything that can run without waiting for anything has run. */
+  nextTurn(callback: () => void): void;
 }
 
 export type CancelTimer = () => void;
@@ -21,6 +23,7 @@ export const systemClock: Clock = {
     const timer = setTimeout(callback, delayMs);
     return () => clearTimeout(timer);
   },
+  nextTurn: (callback) => void setImmediate(callback),
 };
 
 /** Timers count in a signed integer of 32 bits (24.8 days), and fire at once where they are asked for more. */

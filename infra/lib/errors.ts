@@ -21,8 +21,11 @@ const errorTable = {
   not_found: { status: 404, close: 4404, retry: false, title: "Nothing is here" },
   unknown_class: { status: 404, close: 4404, retry: false, title: "No host has this class" },
   body_too_large: { status: 413, close: 1009, retry: false, title: "The body is over the limit" },
+  storage_limit: { status: 413, close: 1009, retry: false, title: "Over a limit of the object's storage" },
   invalid_input: { status: 422, close: 1007, retry: false, title: "The input does not match the schema" },
   upgrade_required: { status: 426, close: 1002, retry: false, title: "This address speaks WebSocket" },
+  headers_too_large: { status: 431, close: 1009, retry: false, title: "The headers are over the limit" },
+  move_failed: { status: 409, close: 1013, retry: false, title: "The object was not moved" },
   queue_full: { status: 429, close: 1013, retry: true, title: "The object has too many open events" },
   handler_failed: { status: 500, close: 1011, retry: false, title: "The handler failed" },
   start_failed: { status: 500, close: 1011, retry: true, title: "The object could not start" },
@@ -38,6 +41,8 @@ const errorTable = {
   not_owner: { status: 503, close: 1012, retry: true, title: "The object is not here" },
   session_over: { status: 503, close: 1012, retry: true, title: "The host lost its session" },
   activation_over: { status: 503, close: 1012, retry: false, title: "This activation has ended" },
+  fenced: { status: 503, close: 1012, retry: false, title: "The write was refused: the object moved on" },
+  storage_backlog: { status: 503, close: 1013, retry: true, title: "Too much waits to be written" },
   directory_unavailable: { status: 503, close: 1013, retry: true, title: "The directory does not answer" },
   directory_recovering: {
     status: 503,
@@ -54,6 +59,7 @@ const errorTable = {
     title: "The link between two hosts is overloaded",
   },
   backpressure: { status: 503, close: 4408, retry: false, title: "The reader is too slow" },
+  memory_limit: { status: 507, close: 1011, retry: false, title: "The object took too much memory" },
   call_cycle: {
     status: 508,
     close: 1011,

@@ -19,6 +19,9 @@ export class LinkChannel implements Channel {
   #unconsumed = 0;
   #unreported = 0;
   #room: Room | undefined;
+  /** What was owed when a message went past the debt. Until it is less there is no room, whatever the window says. */
+  #refusedAtOwed = Number.POSITIVE_INFINITY;
+  #wasRefusedByLink = false;
 
   constructor(id: number, carrier: ChannelCarrier, granted: ChannelGrant) {
     this.id = id;
@@ -41,15 +44,20 @@ export class LinkChannel implements Channel {
 
   send(kind: number, payload: Uint8Array | string): boolean {
     const size = payload.length;
-    if (!this.isOpen || this.#isOverDebt(size)) return false;
-    if (!this.#carrier.data(this.id, kind, payload)) return false;
+    if (!this.isOpen) return false;
+    const isOverDebt = isPastDebt(this.#owed, size, this.#granted.there());
+    this.#refusedAtOwed = isOverDebt ? this.#owed : Number.POSITIVE_INFINITY;
+    if (isOverDebt) return false;
+    this.#wasRefusedByLink = !this.#carrier.data(this.id, kind, payload);
+    if (this.#wasRefusedByLink) return false;
     this.#owed += size;
     return true;
   }
 
   writable(): Promise<void> {
     if (this.#state.name === "ended") return Promise.reject(this.#reason(this.#state.error));
-    if (this.#hasWindow() && this.#carrier.hasRoom()) return Promise.resolve();
+    // Never at once where a message was just refused: whoever tries again and again would leave nobody else a turn.
+    if (this.#hasWindow() && this.#carrier.hasRoom() && !this.#wasRefusedByLink) return Promise.resolve();
     // All who wait share one promise: however many ask, one thing is kept.
     this.#room ??= newRoom();
     if (this.#hasWindow()) this.#carrier.waitForRoom(this);
@@ -60,7 +68,7 @@ export class LinkChannel implements Channel {
     const counted = Math.min(bytes, this.#unconsumed);
     this.#unconsumed -= counted;
     this.#unreported += counted;
-    if (!this.isOpen || this.#unreported < this.#granted.here().channelWindowBytes / 4) return;
+    if (!this.isOpen || this.#unreported < untoldMax(this.#granted.here())) return;
     this.#carrier.creditDue(this);
   }
 
@@ -75,7 +83,7 @@ export class LinkChannel implements Channel {
   /** Throws what the handler throws. */
   receive(kind: number, payload: Uint8Array | string): void {
     const size = payload.length;
-    if (isOver(this.#unconsumed + this.#unreported, size, this.#granted.here().channelDebtBytesMax)) {
+    if (isPastDebt(this.#unconsumed + this.#unreported, size, this.#granted.here())) {
       throw new StatefulError("backpressure", `The peer sent past the debt of channel ${this.id}.`);
     }
     this.#unconsumed += size;
@@ -95,6 +103,7 @@ export class LinkChannel implements Channel {
   /** The link's queue has room again. */
   roomOnLink(): void {
     if (!this.#hasWindow()) return;
+    this.#wasRefusedByLink = false;
     this.#room?.resolve();
     this.#room = undefined;
   }
@@ -125,11 +134,7 @@ export class LinkChannel implements Channel {
   }
 
   #hasWindow(): boolean {
-    return this.#owed < this.#granted.there().channelWindowBytes;
-  }
-
-  #isOverDebt(size: number): boolean {
-    return isOver(this.#owed, size, this.#granted.there().channelDebtBytesMax);
+    return this.#owed < Math.min(this.#granted.there().channelWindowBytes, this.#refusedAtOwed);
   }
 }
 
@@ -171,6 +176,16 @@ function newRoom(): Room {
   // Whoever asked may have stopped listening; the channel's `closed` tells them anyway.
   promise.catch(() => undefined);
   return { promise, resolve, reject };
+}
+
+/** From here on what was consumed is told. */
+function untoldMax({ channelWindowBytes, channelDebtBytesMax }: ChannelWindows): number {
+  return Math.min(channelWindowBytes, channelDebtBytesMax) / 4;
+}
+
+/** One payload always passes here, too: what is held may all be consumed, and never told of before more comes. */
+function isPastDebt(held: number, more: number, windows: ChannelWindows): boolean {
+  return held >= untoldMax(windows) && isOver(held, more, windows.channelDebtBytesMax);
 }
 
 /** One payload always passes, however large: otherwise a limit under its size would refuse it for ever. */

@@ -67,6 +67,10 @@ export class LinkConnection implements Link {
     return this.#phase.name === "open";
   }
 
+  get through(): LinkPeer | undefined {
+    return this.#options.through;
+  }
+
   get isOver(): boolean {
     return this.#phase.name === "over";
   }
@@ -151,7 +155,9 @@ export class LinkConnection implements Link {
 
   #forget(channel: LinkChannel): boolean {
     this.#sender.forget(channel);
-    return this.#channels.remove(channel);
+    const isRemoved = this.#channels.remove(channel);
+    if (isRemoved && this.#channels.size === 0) this.#options.unused?.(this);
+    return isRemoved;
   }
 
   // Receiving
@@ -366,6 +372,7 @@ export interface LinkConnectionOptions {
   /** The dialer opens channels with odd ids, the acceptor with even ones, so they never meet. */
   readonly side: "dialer" | "acceptor";
   readonly peer: LinkPeer;
+  readonly through?: LinkPeer | undefined;
   readonly handlers: LinkHandlers;
   readonly limits: LinkLimits;
   readonly clock: Clock;
@@ -375,6 +382,8 @@ export interface LinkConnectionOptions {
   /** Refuses a peer that is not who it should be. */
   checkHello(hello: Hello): StatefulError | undefined;
   opened(link: LinkConnection, hello: Hello): void;
+  /** Its last channel has ended. */
+  unused?(link: LinkConnection): void;
   /** Once, for whatever reason, after the channels have heard. */
   ended(link: LinkConnection, error: StatefulError): void;
   /** Once, when the transport has closed too and nothing of the link is left. */

@@ -1,3 +1,5 @@
+import type { LinkPeer } from "./link.ts";
+
 /**
  * Every number that bounds a link. Each says what grows with it and what shrinks; README.md has the same list as a table.
  * Two windows are *granted*: a host states its own in the hello, and its peer keeps to them, so hosts with different
@@ -35,6 +37,19 @@ export interface LinkLimits {
   readonly silentBeatsMax: number;
   /** From the start of a dial, or of an accepted socket, to the peer's hello. */
   readonly linkDialTimeoutMs: number;
+  /** As `linkDialTimeoutMs`, for a direct dial where a relay could be asked. Shorter gives up slow direct paths. */
+  readonly relayAfterMs: number;
+  /** From asking one relay to the peer's hello, the relay's own dial included. Shorter misses distant relays. */
+  readonly relayDialTimeoutMs: number;
+  /** Relays that are asked, one after the other. More find a way more often, and make a caller wait longer for nothing. */
+  readonly relaysTriedMax: number;
+  /** `linkWindowBytes` of a relayed link. Larger goes faster (window / round trip), and keeps heartbeats waiting. */
+  readonly relayWindowBytes: number;
+  /**
+   * Links of others that this host relays. Each may cost it `channelDebtBytesMax` in each direction, with peers that keep to
+   * their windows about `channelWindowBytes`.
+   */
+  readonly relayedLinksMax: number;
   /** The first pause after a failed dial; doubled by each further failure, and drawn between half and the whole of that. */
   readonly backoffMinMs: number;
   /** The longest pause. Longer spares a dead host, and finds a revived one later. */
@@ -59,6 +74,11 @@ export const defaultLinkLimits: LinkLimits = {
   heartbeatMs: 2_000,
   silentBeatsMax: 3,
   linkDialTimeoutMs: 3_000,
+  relayAfterMs: 2_000,
+  relayDialTimeoutMs: 1_250,
+  relaysTriedMax: 2,
+  relayWindowBytes: 1024 * 1024,
+  relayedLinksMax: 256,
   backoffMinMs: 100,
   backoffMaxMs: 5_000,
   linksMax: 1_024,
@@ -69,4 +89,10 @@ export const defaultLinkLimits: LinkLimits = {
 
 export function linkLimits(changes: Partial<LinkLimits> = {}): LinkLimits {
   return { ...defaultLinkLimits, ...changes };
+}
+
+/** A relayed link has a window of its own. */
+export function limitsThrough(limits: LinkLimits, through: LinkPeer | undefined): LinkLimits {
+  if (through === undefined) return limits;
+  return { ...limits, linkWindowBytes: Math.min(limits.linkWindowBytes, limits.relayWindowBytes) };
 }

@@ -31,6 +31,8 @@ export interface LinkClaims {
   /** The dialer's wall clock. */
   readonly timeMs: number;
   readonly nonce: string;
+  /** The dialer has a relayed link, and wants this direct one only while nothing is under way on that (K17). */
+  readonly spares?: boolean;
 }
 
 /** Further apart than this, the clocks of two hosts keep them from linking. Wider keeps more nonces. */
@@ -38,7 +40,7 @@ export const replayWindowMs = 30_000;
 /** Nonces remembered. Only a holder of the secret can add one, so running out means a fault among our own hosts. */
 export const noncesMax = 16_384;
 export const secretCharsMin = 16;
-const authorizationCharsMax = 2_048;
+export const authorizationCharsMax = 2_048;
 const scheme = "StatefulLink ";
 const versionHeader = "stateful-link-version";
 
@@ -61,7 +63,7 @@ export class LinkSecret {
   }
 
   /** The headers of one dial, good for one request. `proves` checks the answer to it. */
-  sign(self: LinkPeer, target: string, dial: number): SignedDial {
+  sign(self: LinkPeer, target: string, dial: number, spares = false): SignedDial {
     const nonce = randomBytes(16).toString("base64url");
     const { session, hostId, region } = self;
     const timeMs = this.#clock.wallMs();
@@ -74,6 +76,7 @@ export class LinkSecret {
       dial,
       timeMs,
       nonce,
+      ...(spares && { spares }),
     };
     const text = Buffer.from(JSON.stringify(claims)).toString("base64url");
     return {
@@ -86,7 +89,7 @@ export class LinkSecret {
   }
 
   /** The claims of an upgrade request for `self`, or why it is refused. */
-  verify(headers: Headers, self: LinkPeer): LinkClaims | StatefulError {
+  verify(headers: Pick<Headers, "get">, self: LinkPeer): LinkClaims | StatefulError {
     const version = headers.get(versionHeader);
     if (version !== String(linkProtocolVersion)) return versionMismatch(version ?? undefined);
     const authorization = headers.get("authorization") ?? "";
@@ -204,6 +207,8 @@ function isClaims(value: unknown): value is LinkClaims {
   const texts = [fields.session, fields.hostId, fields.region, fields.target, fields.nonce];
   const numbers = [fields.version, fields.dial, fields.timeMs];
   return (
-    texts.every((each) => typeof each === "string" && each.length <= 256) && numbers.every(Number.isFinite)
+    texts.every((each) => typeof each === "string" && each.length <= 256) &&
+    numbers.every(Number.isFinite) &&
+    (fields.spares === undefined || typeof fields.spares === "boolean")
   );
 }

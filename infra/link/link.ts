@@ -12,6 +12,8 @@ export interface Link {
   /** Smoothed round-trip time, undefined before the first answer to a heartbeat. */
   readonly roundTripMs: number | undefined;
   readonly isOpen: boolean;
+  /** The host that relays this link (K15); undefined where it is direct. */
+  readonly through: LinkPeer | undefined;
 
   /**
    * Opens a channel; the peer's `LinkHandlers.channel` gets `purpose` and `head`. Throws `owner_unreachable` on a closed
@@ -60,6 +62,7 @@ export interface Channel {
    * Resolves when the peer has room (`channelWindowBytes`) and the link's buffer is less than half full; rejects when the
    * channel or the link has ended. Room is not reserved: `send` may still answer false where many waited, so send bulk
    * with `while (!channel.send(kind, chunk)) await channel.writable()`, which ends because `writable` rejects in the end.
+   * After a refusal it waits until something has moved, so that this gives everybody else a turn.
    */
   writable(): Promise<void>;
 
@@ -99,13 +102,14 @@ export interface LinkHandlers {
 /** All links of a host, by the session at the other end. */
 export interface LinkPool {
   /**
-   * The link to that host: the open one, or one dialled now; concurrent calls share one dial. Rejects with `not_owner` when
-   * a host answers there that is not (or no longer) this session, and with `owner_unreachable` when no link can be had
-   * within `linkDialTimeoutMs`, for whatever other reason; in both cases at once while the last failure is younger than its
-   * back-off.
+   * The link to that host: the open one, or one dialled now; concurrent calls share one dial. Where the host cannot be dialled
+   * the link may lead through another (K15). Rejects with `not_owner` when a host answers there that is not (or no longer)
+   * this session, and with `owner_unreachable` when no link can be had, for whatever other reason, within
+   * `linkDialTimeoutMs` or, with relays, the limits of K18; in both cases at once while the last failure is younger than its
+   * back-off. Ask anew for each channel, and open it at once: between two channels a link may become a better one (K17).
    */
   to(host: LinkTarget): Promise<Link>;
-  /** The open link to a session, without dialling. */
+  /** The open link to a session, without dialling. None while it is about to become a better one (K17). */
   peek(session: string): Link | undefined;
   links(): Iterable<Link>;
   /**

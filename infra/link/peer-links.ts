@@ -1,13 +1,21 @@
-import type { CancelTimer, Clock } from "../lib/clock.ts";
+import type { CancelTimer } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
-import { type Hello, linkProtocolVersion } from "./frame.ts";
-import type { Link, LinkHandlers, LinkPeer, LinkTarget } from "./link.ts";
+import { Backoff } from "./backoff.ts";
+import type { Hello } from "./frame.ts";
+import type { Link, LinkPeer, LinkTarget } from "./link.ts";
+import {
+  type Attempt,
+  checkPeer,
+  dialError,
+  helloFrom,
+  type LinkingHost,
+  type LinkWay,
+  type OpenLink,
+} from "./link-attempt.ts";
 import { LinkConnection } from "./link-connection.ts";
-import type { LinkLimits } from "./link-limits.ts";
-import type { LinkClaims, LinkSecret } from "./link-secret.ts";
+import { limitsThrough } from "./link-limits.ts";
+import type { LinkClaims } from "./link-secret.ts";
 import type { Transport } from "./transport.ts";
-import type { Dial } from "./websocket-transport.ts";
 
 /**
  * All there is between this host's session and one other: the open link, or the attempts at one.
@@ -24,6 +32,14 @@ import type { Dial } from "./websocket-transport.ts";
  *   there, and the new one replaces it. Except that the dial may have begun before that link opened, and arrive late.
  *   Therefore hosts count their dials, put the number into the signed claims, and tell in the hello how many they had
  *   begun: a dial with a number no higher than that is such a late one, and is refused.
+ *
+ * A link may lead through a relay (K15). It is made by the same greeting, and the same rules decide about it. But while it is
+ * open the host that dialled it tries the direct way now and then, with a dial that says in its claims that it *spares* the
+ * relayed link. Such a dial proves nothing dead, and must not end a channel (K17):
+ *
+ * - The dialer sends its hello only while no channel is open on the relayed link, and then opens none before it has an answer.
+ * - The acceptor sends its own only after that, and refuses if for it a channel is still open. So where both hellos come,
+ *   nothing is under way on the relayed link, and it is replaced like a dead one.
  */
 export class PeerLinks {
   readonly session: string;
@@ -34,12 +50,19 @@ export class PeerLinks {
   #incoming: Attempt | undefined;
   /** What all callers of `connect` wait for together. */
   #waiting: PromiseWithResolvers<Link> | undefined;
-  #backoff: Backoff | undefined;
+  /** After direct dials. */
+  readonly #backoff: Backoff;
+  /** No relay led there since the last direct dial failed. */
+  relaysFailed = false;
+  /** The host id of the last link's relay. */
+  #lastRelay: string | undefined;
+  #cancelProbe: CancelTimer | undefined;
 
   constructor(session: string, self: LinkPeer, host: LinkingHost) {
     this.session = session;
     this.#self = self;
     this.#host = host;
+    this.#backoff = new Backoff(host);
   }
 
   get link(): LinkConnection | undefined {
@@ -51,49 +74,57 @@ export class PeerLinks {
   }
 
   get isBackingOff(): boolean {
-    return this.#backoff !== undefined && this.#backoff.untilMs > this.#host.clock.monotonicMs();
+    return this.#backoff.remainingMs > 0;
+  }
+
+  get hasFailedDials(): boolean {
+    return this.#backoff.failures > 0;
   }
 
   get openForMs(): number {
     return this.#link === undefined ? 0 : this.#host.clock.monotonicMs() - this.#link.openedAtMs;
   }
 
-  connect(target: LinkTarget): Promise<Link> {
-    if (this.#link !== undefined) return Promise.resolve(this.#link.connection);
+  /** The open link, or the outcome of what is under way, or that of a dial: the direct one unless a way is given. */
+  connect(target: LinkTarget, way?: LinkWay): Promise<Link> {
+    if (this.#link !== undefined && !this.isReplacing) return Promise.resolve(this.#link.connection);
     if (this.#waiting !== undefined) return this.#waiting.promise;
-    if (this.isIdle && this.isBackingOff) return Promise.reject(this.#stillBackingOff());
+    if (way === undefined && this.isIdle && this.isBackingOff) return Promise.reject(this.#stillBackingOff());
     this.#waiting = Promise.withResolvers<Link>();
     const { promise } = this.#waiting;
-    if (this.isIdle) this.#startDial(target);
+    if (this.isIdle) this.#startDial(target, way ?? this.#host.direct(target), false);
     return promise;
   }
 
   /** An authenticated peer has opened a socket to us. */
-  offered(claims: LinkClaims, transport: Transport): void {
+  offered(claims: LinkClaims, transport: Transport, through?: LinkPeer): void {
     if (this.#isLate(claims.dial)) {
       transport.close();
       return;
     }
     const { session, hostId, region } = claims;
     const attempt: Attempt = {
-      number: claims.dial,
-      cancelLimit: undefined,
-      connection: undefined,
-      abort: undefined,
+      ...{ number: claims.dial, through, timeoutMs: this.#host.limits.linkDialTimeoutMs },
+      ...{ target: undefined, abort: undefined, connection: undefined, cancelLimit: undefined },
+      spares: claims.spares === true,
     };
     const replaced = this.#incoming;
     this.#incoming = attempt;
     if (replaced !== undefined) this.#stop(replaced, "the peer dialled again");
-    const isHeld = this.#dial !== undefined && this.#self.session < this.session;
-    this.#connection(attempt, transport, "acceptor", { session, hostId, region }, (hello) =>
-      checkPeer(hello, claims.session),
+    this.#connection(
+      attempt,
+      transport,
+      "acceptor",
+      { session, hostId, region },
+      (hello) => checkPeer(hello, claims.session) ?? this.#stillSpared(attempt),
     );
-    attempt.greeting = this.#hello(this.#host.secret.prove(claims));
+    attempt.greeting = this.#hello(this.#host.secret.prove(claims), through);
     this.#limit(attempt, "the peer's hello");
-    if (!isHeld) this.#greetIncoming();
+    if (!this.#holdsBack) this.#greetIncoming();
   }
 
   close(error: StatefulError): void {
+    this.#cancelProbe?.();
     const attempts = [this.#dial, this.#incoming];
     const { connection } = this.#link ?? {};
     this.#dial = undefined;
@@ -104,6 +135,11 @@ export class PeerLinks {
     this.#waiting = undefined;
   }
 
+  /** Our own dial may still open, and would be the link. */
+  get #holdsBack(): boolean {
+    return this.#dial !== undefined && this.#self.session < this.session;
+  }
+
   #isLate(dial: number): boolean {
     if (this.#link !== undefined) return dial <= this.#link.peerDials;
     return this.#incoming !== undefined && dial < this.#incoming.number;
@@ -111,18 +147,16 @@ export class PeerLinks {
 
   // Dialling
 
-  #startDial(target: LinkTarget): void {
+  #startDial(target: LinkTarget, way: LinkWay, spares: boolean): void {
     const { secret } = this.#host;
     const abort = new AbortController();
     const dial: Attempt = {
-      number: this.#host.countDial(),
-      cancelLimit: undefined,
-      connection: undefined,
-      abort,
+      ...{ number: this.#host.countDial(), through: way.through, timeoutMs: way.timeoutMs },
+      ...{ target, abort, connection: undefined, cancelLimit: undefined, spares },
     };
     const nonces: string[] = [];
     const headers = () => {
-      const signed = secret.sign(this.#self, target.session, dial.number);
+      const signed = secret.sign(this.#self, target.session, dial.number, spares);
       nonces.push(signed.nonce);
       return signed.headers;
     };
@@ -136,7 +170,7 @@ export class PeerLinks {
     };
     this.#dial = dial;
     this.#limit(dial, "a hello");
-    this.#host.dial(linkUrl(target.privateUrl), headers, abort.signal).then(
+    way.dial(headers, abort.signal).then(
       (transport) => this.#dialled(dial, target, transport, check),
       (error: unknown) => this.#over(dial, asStatefulError(error, "owner_unreachable")),
     );
@@ -154,30 +188,83 @@ export class PeerLinks {
     }
     const { session, hostId, region } = target;
     this.#connection(dial, transport, "dialer", { session, hostId, region }, check);
+    if (dial.spares) this.#greetWhenUnused();
     // Ended before it began, and the dial with it, where what it had received was not a hello.
-    dial.connection?.greet(this.#hello(""));
+    else dial.connection?.greet(this.#hello("", dial.through));
   }
 
-  #dialFailed(error: StatefulError): void {
-    const { backoffMinMs, backoffMaxMs } = this.#host.limits;
-    const failures = (this.#backoff?.failures ?? 0) + 1;
-    const wholeMs = Math.min(backoffMaxMs, backoffMinMs * 2 ** Math.min(failures - 1, 30));
-    const pauseMs = wholeMs * (0.5 + this.#host.random() / 2);
-    this.#backoff = { failures, untilMs: this.#host.clock.monotonicMs() + pauseMs, error };
-    this.#host.log.warn("link.dial_failed", { session: this.session, failures, pauseMs, error });
+  #dialFailed(dial: Attempt, error: StatefulError): void {
+    const { log } = this.#host;
+    if (dial.through === undefined) {
+      const pauseMs = this.#backoff.failed(error);
+      this.relaysFailed = false;
+      // While the link is relayed, that has been said.
+      const level = this.#link === undefined ? "warn" : "debug";
+      log[level]("link.dial_failed", {
+        session: this.session,
+        failures: this.#backoff.failures,
+        pauseMs,
+        error,
+      });
+    } else log.debug("link.relay_failed", { session: this.session, through: dial.through.hostId, error });
     this.#greetIncoming();
   }
 
   #stillBackingOff(): StatefulError {
-    const { error, untilMs } = this.#backoff ?? { error: undefined, untilMs: 0 };
+    const { error, remainingMs } = this.#backoff;
     return new StatefulError(
       error?.code ?? "owner_unreachable",
       error?.message ?? `Session ${this.session} is not linked.`,
-      {
-        cause: error,
-        retryAfterMs: untilMs - this.#host.clock.monotonicMs(),
-      },
+      { cause: error, retryAfterMs: remainingMs },
     );
+  }
+
+  // From a relayed link to a direct one
+
+  /** The dialer of the relayed link does it: one side is enough, and two would cross. */
+  #probeLater(): void {
+    this.#cancelProbe?.();
+    const { attempt } = this.#link ?? {};
+    if (attempt?.through === undefined || attempt.target === undefined) return;
+    const { clock, limits } = this.#host;
+    const pauseMs = Math.max(this.#backoff.remainingMs, limits.backoffMinMs);
+    const { target } = attempt;
+    this.#cancelProbe = clock.after(pauseMs, () => this.#probe(target));
+  }
+
+  #probe(target: LinkTarget): void {
+    if (this.#dial !== undefined || this.#incoming !== undefined) this.#probeLater();
+    else this.#startDial(target, this.#host.direct(target), true);
+  }
+
+  /** On a turn of its own: whoever was given the relayed link a moment ago has opened a channel by then. */
+  #greetWhenUnused(): void {
+    const dial = this.#dial;
+    if (dial?.spares !== true || dial.connection === undefined) return;
+    this.#host.nextTurn(() => {
+      if (this.#dial !== dial || !dial.spares || this.isInUse) return;
+      dial.spares = false;
+      this.#limit(dial, "a hello");
+      dial.connection?.greet(this.#hello("", undefined));
+    });
+  }
+
+  /** The dialer has greeted, so for it nothing is under way on the relayed link. What about this side? */
+  #stillSpared(attempt: Attempt): StatefulError | undefined {
+    if (!attempt.spares) return undefined;
+    if (this.isInUse) return new StatefulError("link_overloaded", "The relayed link is in use.");
+    attempt.spares = false;
+    if (!this.#holdsBack) this.#greetIncoming();
+    return undefined;
+  }
+
+  get isInUse(): boolean {
+    return this.#link !== undefined && this.#link.connection.channelCount > 0;
+  }
+
+  /** Our dial has greeted while the old link is still there: nothing may be begun on that one. */
+  get isReplacing(): boolean {
+    return this.#dial !== undefined && !this.#dial.spares;
   }
 
   // Both ways
@@ -189,20 +276,15 @@ export class PeerLinks {
     peer: LinkPeer,
     checkHello: (hello: Hello) => StatefulError | undefined,
   ): void {
-    const { handlers, limits, clock, log, nextTurn } = this.#host;
+    const { handlers, clock, log, nextTurn } = this.#host;
+    const { through } = attempt;
     const connection = new LinkConnection({
-      ...{
-        transport: this.#host.wrap(transport, peer),
-        side,
-        peer,
-        handlers,
-        limits,
-        clock,
-        log,
-        nextTurn,
-        checkHello,
-      },
+      ...{ side, peer, through, handlers, clock, log, nextTurn, checkHello },
+      // What is relayed has come the whole distance already.
+      transport: through === undefined ? this.#host.wrap(transport, peer) : transport,
+      limits: limitsThrough(this.#host.limits, through),
       opened: (opened, hello) => this.#adopt(attempt, opened, hello),
+      unused: () => this.#greetWhenUnused(),
       ended: (_, error) => this.#over(attempt, error),
       gone: (gone) => this.#host.gone(gone),
     });
@@ -211,15 +293,14 @@ export class PeerLinks {
     this.#host.begun(connection);
   }
 
-  #hello(proof: string): Hello {
-    const { linkWindowBytes, channelWindowBytes, channelDebtBytesMax, messageBytesMax } = this.#host.limits;
-    const windows = { linkWindowBytes, channelWindowBytes, channelDebtBytesMax, messageBytesMax };
-    return { version: linkProtocolVersion, ...this.#self, proof, dials: this.#host.dialCount(), ...windows };
+  #hello(proof: string, through: LinkPeer | undefined): Hello {
+    const { limits, dialCount } = this.#host;
+    return helloFrom(this.#self, limitsThrough(limits, through), proof, dialCount());
   }
 
   #greetIncoming(): void {
     const incoming = this.#incoming;
-    if (incoming?.greeting === undefined) return;
+    if (incoming?.greeting === undefined || incoming.spares) return;
     const { greeting } = incoming;
     incoming.greeting = undefined;
     this.#limit(incoming, "the peer's hello");
@@ -227,10 +308,10 @@ export class PeerLinks {
   }
 
   #limit(attempt: Attempt, what: string): void {
-    const { linkDialTimeoutMs } = this.#host.limits;
+    const { timeoutMs } = attempt;
     attempt.cancelLimit?.();
-    attempt.cancelLimit = this.#host.clock.after(linkDialTimeoutMs, () => {
-      const why = `no link to session ${this.session}: ${what} did not come within ${linkDialTimeoutMs} ms`;
+    attempt.cancelLimit = this.#host.clock.after(timeoutMs, () => {
+      const why = `no link to session ${this.session}: ${what} did not come within ${timeoutMs} ms`;
       this.#over(attempt, new StatefulError("owner_unreachable", why));
       this.#stop(attempt, why);
     });
@@ -242,14 +323,28 @@ export class PeerLinks {
     attempt.cancelLimit?.();
     this.#dial = undefined;
     this.#incoming = undefined;
-    this.#backoff = undefined;
+    if (attempt.through === undefined) this.#backoff.succeeded();
+    this.relaysFailed = false;
     this.#link = { attempt, connection, peerDials: hello.dials, openedAtMs: this.#host.clock.monotonicMs() };
     for (const loser of losers) if (loser !== undefined) this.#stop(loser, "the other link opened first");
     if (previous !== undefined) this.#supersede(previous);
     this.#host.log.info("link.opened", { peer: connection.peer });
+    this.#noteWay(connection);
     this.#tell(() => this.#host.handlers.opened?.(connection));
+    this.#settle(connection);
+  }
+
+  #settle(connection: LinkConnection): void {
     this.#waiting?.resolve(connection);
     this.#waiting = undefined;
+    this.#probeLater();
+  }
+
+  #noteWay({ peer, through }: LinkConnection): void {
+    if (this.#lastRelay === through?.hostId) return;
+    this.#lastRelay = through?.hostId;
+    if (through === undefined) this.#host.log.info("link.direct", { host: peer.hostId });
+    else this.#host.log.info("link.relayed", { host: peer.hostId, through: through.hostId });
   }
 
   /** Its channels hear of it before anything of the new link. */
@@ -269,7 +364,9 @@ export class PeerLinks {
     if (this.#incoming === attempt) this.#incoming = undefined;
     if (this.#dial === attempt) {
       this.#dial = undefined;
-      this.#dialFailed(dialError(error, this.session));
+      this.#dialFailed(attempt, dialError(error, this.session));
+      // The direct way is not there yet, or the relayed link was in use.
+      if (this.#link !== undefined) this.#settle(this.#link.connection);
     }
     if (!this.isIdle) return;
     this.#waiting?.reject(dialError(error, this.session));
@@ -279,6 +376,9 @@ export class PeerLinks {
 
   #linkEnded(connection: LinkConnection, error: StatefulError): void {
     this.#link = undefined;
+    this.#cancelProbe?.();
+    // A dial that spared it need not wait any longer.
+    this.#greetWhenUnused();
     this.#host.log.info("link.closed", { peer: connection.peer, error });
     this.#tell(() => this.#host.handlers.closed?.(connection));
   }
@@ -297,78 +397,4 @@ export class PeerLinks {
     attempt.abort?.abort();
     attempt.connection?.close(new StatefulError("owner_unreachable", `Not linked: ${why}.`));
   }
-}
-
-/** What the links of one host have in common. The pool provides it. */
-export interface LinkingHost {
-  readonly secret: LinkSecret;
-  readonly handlers: LinkHandlers;
-  readonly limits: LinkLimits;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly dial: Dial;
-  readonly nextTurn: (flush: () => void) => void;
-  random(): number;
-  wrap(transport: Transport, peer: LinkPeer): Transport;
-  /** The number of the next dial; numbers rise over the host's whole life. */
-  countDial(): number;
-  dialCount(): number;
-  begun(connection: LinkConnection): void;
-  gone(connection: LinkConnection): void;
-  /** Nothing is open or under way any more. */
-  idle(peer: PeerLinks): void;
-}
-
-/** A dial of ours, or an accepted socket of the peer's, until its link opens. */
-interface Attempt {
-  readonly number: number;
-  /** Gives up a dial that has no connection yet. */
-  readonly abort: AbortController | undefined;
-  connection: LinkConnection | undefined;
-  /** The hello that is held back. */
-  greeting?: Hello | undefined;
-  cancelLimit: CancelTimer | undefined;
-}
-
-interface OpenLink {
-  readonly attempt: Attempt;
-  readonly connection: LinkConnection;
-  /** How many dials the peer had begun when it greeted. */
-  readonly peerDials: number;
-  readonly openedAtMs: number;
-}
-
-interface Backoff {
-  readonly failures: number;
-  readonly untilMs: number;
-  readonly error: StatefulError;
-}
-
-function linkUrl(privateUrl: string): string {
-  return `${privateUrl.replace(/\/+$/, "")}${linkPath}`;
-}
-
-/** Where a host accepts links. */
-export const linkPath = "/-/link";
-
-function checkPeer(hello: Hello, session: string): StatefulError | undefined {
-  if (hello.session === session) return undefined;
-  return new StatefulError(
-    "not_owner",
-    `The peer says that it is session ${hello.session} and not ${session}.`,
-  );
-}
-
-/**
- * What a caller of `to` is told. That the session is not there is worth knowing apart. Anything else, a wrong secret
- * included, must not pass for an answer to the client whose request wanted the link.
- */
-function dialError(error: StatefulError, session: string): StatefulError {
-  if (error.code === "not_owner" || error.code === "owner_unreachable" || error.code === "session_over")
-    return error;
-  return new StatefulError(
-    "owner_unreachable",
-    `Session ${session} cannot be linked, ${error.code}: ${error.message}`,
-    { cause: error },
-  );
 }

@@ -1,6 +1,7 @@
 import { isErrorCode, StatefulError } from "../lib/errors.ts";
 import { transportMessageBytesMax } from "./frame.ts";
-import { earlyMessagesMax, type Transport, type TransportHandlers } from "./transport.ts";
+import { Inbox } from "./inbox.ts";
+import type { Transport, TransportHandlers } from "./transport.ts";
 
 /**
  * A link over a WebSocket of Bun, at both ends.
@@ -81,7 +82,7 @@ export class ServerSocketTransport implements Transport {
 
   /** From the server's `close`. */
   closed(code: number, reason: string): void {
-    this.#inbox.closed(code, reason);
+    this.#inbox.closed(socketClosed(code, reason));
   }
 }
 
@@ -96,7 +97,7 @@ class ClientSocketTransport implements Transport {
     socket.onmessage = ({ data }) => {
       this.#inbox.message(data instanceof ArrayBuffer ? new Uint8Array(data) : "");
     };
-    socket.onclose = ({ code, reason }) => this.#inbox.closed(code, reason);
+    socket.onclose = ({ code, reason }) => this.#inbox.closed(socketClosed(code, reason));
   }
 
   start(handlers: TransportHandlers): void {
@@ -118,43 +119,8 @@ class ClientSocketTransport implements Transport {
   }
 }
 
-/** What arrives, kept until somebody starts to listen. */
-class Inbox {
-  readonly #abort: () => void;
-  readonly #early: Uint8Array[] = [];
-  #handlers: TransportHandlers | undefined;
-  #closedBecause: string | undefined;
-
-  constructor(abort: () => void) {
-    this.#abort = abort;
-  }
-
-  get isOpen(): boolean {
-    return this.#closedBecause === undefined;
-  }
-
-  start(handlers: TransportHandlers): void {
-    this.#handlers = handlers;
-    for (const message of this.#early.splice(0)) handlers.message(message);
-    const reason = this.#closedBecause;
-    if (reason !== undefined) queueMicrotask(() => handlers.closed(reason));
-  }
-
-  /** A link speaks in bytes: a message of text is not from one of us. */
-  message(message: string | Uint8Array): void {
-    if (!this.isOpen) return;
-    if (typeof message === "string") this.#abort();
-    else if (this.#handlers !== undefined) this.#handlers.message(message);
-    else if (this.#early.push(message) > earlyMessagesMax) this.#abort();
-  }
-
-  closed(code: number, reason: string): void {
-    if (!this.isOpen) return;
-    const because = `the socket closed with ${code}${reason === "" ? "" : `, ${reason}`}`;
-    this.#closedBecause = because;
-    // Bun may call this from inside `terminate`; a transport promises that it is never called from inside its own.
-    queueMicrotask(() => this.#handlers?.closed(because));
-  }
+function socketClosed(code: number, reason: string): string {
+  return `the socket closed with ${code}${reason === "" ? "" : `, ${reason}`}`;
 }
 
 /** Opens a transport to a host. `headers` is called for each request, because signed headers are good for one only. */

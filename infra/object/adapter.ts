@@ -3,7 +3,7 @@ import type { ElysiaAdapter } from "elysia/adapter";
 import { WebStandardAdapter } from "elysia/adapter/web-standard";
 import { StatefulError } from "../lib/errors.ts";
 import { failureResponse } from "./failure.ts";
-import { HttpContext } from "./http-context.ts";
+import { eventOfContext, HttpContext } from "./http-context.ts";
 import { type SocketRouteOptions, socketRoute } from "./socket-route.ts";
 import { jsonFirst, noteStreams } from "./streamed-response.ts";
 
@@ -62,6 +62,22 @@ async function optionalJson(request: Request): Promise<unknown> {
   return text === "" ? undefined : JSON.parse(text);
 }
 
+/**
+ * The input gate, where it may have been shut while a body was read. Everything that comes without a body has passed it
+ * before its handler was called; this is the only wait of ours between there and the author's code.
+ */
+function isGateShut(context: HttpContext): boolean {
+  return context[eventOfContext].object.isGateShut;
+}
+
+function waitAtGate(context: HttpContext): Promise<void> {
+  const event = context[eventOfContext];
+  return event.object.waitAtGate(event);
+}
+
+const thenThroughGate = "if(isGateShut(c))await waitAtGate(c)\n";
+const parsers = WebStandardAdapter.composeHandler.parser;
+
 export const objectAdapter: ElysiaAdapter = {
   ...WebStandardAdapter,
   name: "stateful-objects",
@@ -84,10 +100,14 @@ return app.handleError(c,unmatched(router,p,notFound),false,r)}`,
   },
   composeHandler: {
     ...WebStandardAdapter.composeHandler,
-    inject: { optionalJson },
+    inject: { optionalJson, isGateShut, waitAtGate },
     parser: {
-      ...WebStandardAdapter.composeHandler.parser,
-      json: (isOptional) => `c.body=await ${isOptional ? "optionalJson(c.request)" : "c.request.json()"}\n`,
+      json: (isOptional) =>
+        `c.body=await ${isOptional ? "optionalJson(c.request)" : "c.request.json()"}\n${thenThroughGate}`,
+      text: (isOptional) => `${parsers.text(isOptional)}\n${thenThroughGate}`,
+      urlencoded: (isOptional) => `${parsers.urlencoded(isOptional)}\n${thenThroughGate}`,
+      arrayBuffer: (isOptional) => `${parsers.arrayBuffer(isOptional)}\n${thenThroughGate}`,
+      formData: (isOptional) => `${parsers.formData(isOptional)}\n${thenThroughGate}`,
     },
   },
   composeError: {

@@ -1,7 +1,18 @@
 import type { AnyObjectClass, ObjectClient } from "./object.ts";
+import type { Alarms, ObjectStorage } from "./storage.ts";
 
-/** Why an object starts. `move` and `crash` come with planned moves. */
+/**
+ * Why an object starts. `create`: nothing of it is known. `wake`: it slept, or is stored. `move`: it came from another host,
+ * whole. `crash`: its last owner ended without a word, and its memory with it.
+ */
 export type StartReason = "create" | "wake" | "move" | "crash";
+
+/** What `onStart` is told beside its handles; `sockets` lists those that were open before and still are. */
+export interface StartFacts {
+  readonly reason: StartReason;
+  /** Milliseconds since its last activation ended; undefined where nobody knows. */
+  readonly gapMs: number | undefined;
+}
 
 /** Why an object stops on purpose. */
 export type StopReason = "idle" | "drain" | "reload";
@@ -22,10 +33,19 @@ export interface ObjectHandles<State extends object, Resources extends ResourceF
   readonly objectId: string;
   /** The live state. Change it in place; it is this object's alone. */
   readonly state: State;
+  readonly storage: ObjectStorage;
+  /** Needs the class's `onAlarm`. */
+  readonly alarms: Alarms;
   readonly topics: Topics;
   readonly sockets: Sockets;
   readonly objects: Objects;
   readonly host: HostHandle<Resources>;
+  /**
+   * Aborted when the object goes and waits no longer for what is open: in a drain after `moveQuiesceMs`, or because its lease is
+   * lost. Half a second is left then to end well. In an HTTP handler it is the request's own signal, and also aborted when the
+   * client has left.
+   */
+  readonly signal: AbortSignal;
   /** Keeps the object awake until the promise settles. A rejection is logged. */
   waitUntil(work: Promise<unknown>): void;
   /** A timer that ends with the activation and keeps the object awake. Returns a function that cancels it. */
@@ -46,7 +66,8 @@ export interface Topics {
 /** The sockets that are open on this object now. */
 export interface Sockets {
   readonly count: number;
-  list(): readonly SocketInfo[];
+  /** All of them, or those that carry the tag. */
+  list(filter?: { readonly tag?: string }): readonly SocketInfo[];
   /** Closes every socket. Default 1000. */
   closeAll(code?: number, reason?: string): void;
 }
@@ -55,6 +76,9 @@ export interface SocketInfo {
   readonly id: string;
   readonly remoteAddress: string;
   readonly subscriptions: readonly string[];
+  readonly tags: readonly string[];
+  /** What a handler last set as `ws.attachment`; undefined before. */
+  readonly attachment: unknown;
   send(message: unknown): number;
   close(code?: number, reason?: string): void;
 }

@@ -1,6 +1,7 @@
 import type { Objects } from "./context.ts";
 import type { ErasedHandles } from "./options.ts";
 import type { SocketBehaviour } from "./socket-route.ts";
+import type { ObjectStorage } from "./storage.ts";
 
 /**
  * One event as the dispatcher hands it to a class: which object it is for has been decided, once, and nothing downstream
@@ -20,6 +21,8 @@ export interface ObjectEvent {
   readonly chain: readonly string[];
   /** Present where the client asked for a socket or an event stream. */
   readonly upgrade: UpgradeSlot | undefined;
+  /** What aborts its request's signal, once a handler has looked at that; null once the event has ended without. */
+  ending?: AbortController | null | undefined;
 }
 
 export const internalOrigin = "http://object.internal";
@@ -28,6 +31,14 @@ export const internalOrigin = "http://object.internal";
 export interface ObjectScope extends ErasedHandles {
   /** The input gate. Returns a promise where the event has to wait; rejects where the activation ends meanwhile. */
   enter(event: ObjectEvent): void | Promise<void>;
+  /** Whether an event that is about to enter has to wait, because storage is being read. */
+  readonly isGateShut: boolean;
+  /** Waits for that. Refuses with `call_cycle`, or with why the activation ended. */
+  waitAtGate(event: ObjectEvent): Promise<void>;
+  /** The object's storage for one event, or for one call at a time where `caller` is undefined. */
+  storageFor(caller: object | undefined): ObjectStorage;
+  /** The signal of an event's request: its client's, and what the object has to say. */
+  signalOf(event: ObjectEvent, ofClient: AbortSignal): AbortSignal;
   /** Calls to other objects that carry this chain of callers. */
   callsFrom(chain: readonly string[]): Objects;
   /** Logs what an author's code threw and returns the id under which it stands in the log. */
@@ -37,6 +48,7 @@ export interface ObjectScope extends ErasedHandles {
 /** Filled by the route that accepts the upgrade; left empty when the author's hooks answered instead. */
 export class UpgradeSlot {
   readonly kind: "websocket" | "event-stream";
+  readonly reattached: boolean;
   accepted: AcceptedUpgrade | undefined;
 
   /** Takes an acceptance back: the lease ended before it could leave. */
@@ -44,8 +56,10 @@ export class UpgradeSlot {
     this.accepted = undefined;
   }
 
-  constructor(kind: "websocket" | "event-stream") {
+  /** @param reattached whether the socket is open already, and its hooks run again for a new activation */
+  constructor(kind: "websocket" | "event-stream", reattached = false) {
     this.kind = kind;
+    this.reattached = reattached;
   }
 }
 

@@ -1,5 +1,6 @@
+import type { StartFacts, StartReason, StopReason } from "./context.ts";
 import type { ObjectScope } from "./event.ts";
-import type { ErasedHandles } from "./options.ts";
+import type { AlarmEvent, ErasedHandles } from "./options.ts";
 
 const scopeOfHandles: unique symbol = Symbol("stateful-objects.scope");
 
@@ -20,6 +21,13 @@ export class ScopeHandles implements ErasedHandles {
   get state() {
     return this[scopeOfHandles].state;
   }
+  /** Each of these is one event, and tells its calls apart from those of others by itself. */
+  get storage() {
+    return this[scopeOfHandles].storageFor(this);
+  }
+  get alarms() {
+    return this[scopeOfHandles].alarms;
+  }
   get topics() {
     return this[scopeOfHandles].topics;
   }
@@ -32,6 +40,9 @@ export class ScopeHandles implements ErasedHandles {
   get host() {
     return this[scopeOfHandles].host;
   }
+  get signal() {
+    return this[scopeOfHandles].signal;
+  }
   get waitUntil() {
     const scope = this[scopeOfHandles];
     return (work: Promise<unknown>) => scope.waitUntil(work);
@@ -42,13 +53,51 @@ export class ScopeHandles implements ErasedHandles {
   }
 }
 
-/** What `onStart` and `onStop` receive. */
-export class LifecycleEvent<Reason extends string> extends ScopeHandles {
-  readonly reason: Reason;
+/** What `onStart` receives. */
+export class StartEvent extends ScopeHandles implements StartFacts {
+  readonly reason: StartReason;
+  readonly gapMs: number | undefined;
 
-  constructor(scope: ObjectScope, reason: Reason) {
+  constructor(scope: ObjectScope, { reason, gapMs }: StartFacts) {
     super(scope);
     this.reason = reason;
+    this.gapMs = gapMs;
+  }
+}
+
+/** What `onStop` receives. */
+export class StopEvent extends ScopeHandles {
+  readonly reason: StopReason;
+
+  constructor(scope: ObjectScope, reason: StopReason) {
+    super(scope);
+    this.reason = reason;
+  }
+}
+
+/** What `onMoveIn` receives. */
+export class MoveInEvent extends ScopeHandles {
+  readonly carried: unknown;
+
+  constructor(scope: ObjectScope, carried: unknown) {
+    super(scope);
+    this.carried = carried;
+  }
+}
+
+/** What `onAlarm` receives. */
+export class AlarmHandles extends ScopeHandles implements AlarmEvent {
+  readonly name: string;
+  readonly payload: unknown;
+  readonly attempt: number;
+  readonly dueAt: Date;
+
+  constructor(scope: ObjectScope, alarm: AlarmEvent) {
+    super(scope);
+    this.name = alarm.name;
+    this.payload = alarm.payload;
+    this.attempt = alarm.attempt;
+    this.dueAt = alarm.dueAt;
   }
 }
 

@@ -1,5 +1,7 @@
 import type { ObjectEvent } from "./event.ts";
 import { ScopeHandles } from "./handles.ts";
+import { offerSignal } from "./event-signal.ts";
+import type { ObjectStorage } from "./storage.ts";
 import { offerUpgrade, upgradeServer } from "./upgrade-server.ts";
 
 /** Where a context keeps its event. A symbol, so that it can never meet a name of the author's or of Elysia's. */
@@ -28,6 +30,7 @@ export class HttpContext extends ScopeHandles {
     this.params = undefined;
     this.set = { headers: Object.create(null), status: 200 };
     this[eventOfContext] = event;
+    offerSignal(request, event);
     if (event.upgrade) offerUpgrade(request, event.upgrade, this);
   }
 
@@ -42,8 +45,24 @@ export class HttpContext extends ScopeHandles {
     return this[eventOfContext].queryIndex;
   }
 
+  /** Whether this is the upgrade of a socket that is open already: its hooks run again for a new activation. */
+  get reattached() {
+    return this[eventOfContext].upgrade?.reattached ?? false;
+  }
+
   get server() {
     return upgradeServer;
+  }
+
+  /** A socket outlives the request that it was. */
+  override get signal(): AbortSignal {
+    return this[eventOfContext].upgrade === undefined ? this.request.signal : super.signal;
+  }
+
+  /** A socket's handlers share this context, and each of their calls is an event's of its own. */
+  override get storage(): ObjectStorage {
+    const event = this[eventOfContext];
+    return event.object.storageFor(event.upgrade === undefined ? event : undefined);
   }
 
   /** Calls made from a handler carry the chain of callers that led to it. */

@@ -7,9 +7,27 @@ export type {
   Objects,
   SocketInfo,
   Sockets,
+  StartFacts,
   StartReason,
   StopReason,
   Topics,
 } from "./context.ts";
 export { type AnyObjectClass, type ObjectClass, type ObjectClient, object } from "./object.ts";
-export type { ObjectLimits, ObjectOptions, PlacementOptions, TopicOptions } from "./options.ts";
+export type {
+  AlarmEvent,
+  AutoResponse,
+  Durability,
+  ObjectLimits,
+  ObjectOptions,
+  PlacementOptions,
+  TopicOptions,
+} from "./options.ts";
+import "./elysia-socket.ts";
+export type {
+  AlarmInfo,
+  Alarms,
+  AlarmTime,
+  ObjectStorage,
+  StorageKeys,
+  StorageListOptions,
+} from "./storage.ts";

@@ -4,7 +4,7 @@ import { encodeSocketMessage } from "./socket-message.ts";
  * A client's socket as the machinery gives it to a class: the surface of Bun's `ServerWebSocket`, whoever holds the
  * connection. The client is connected to its edge; this is the owner's end.
  *
- * What numbers mean on it: `send` and `publish` return the bytes handed on, 0 where the socket is closed (nothing was
+ * What numbers mean on it: `send` and `publish` return the bytes handed on, be it to the output gate, 0 where the socket is closed (nothing was
  * sent), -1 where the way to the edge is congested and the message was not sent, in which case the socket is being
  * closed as a slow reader. `readyState` is 1 from the moment the edge reports the connection open until either side
  * closes. `getBufferedAmount` counts what waits at this end only.
@@ -16,6 +16,8 @@ export interface RawSocket {
   readonly readyState: 0 | 1 | 2 | 3;
   readonly subscriptions: string[];
   binaryType: "nodebuffer" | "arraybuffer" | "uint8array";
+  attachment: unknown;
+  tags: readonly string[];
   send(data: string | BufferSource): number;
   sendText(data: string): number;
   sendBinary(data: BufferSource): number;
@@ -69,6 +71,19 @@ export class ObjectSocket {
   }
   get binaryType() {
     return this.raw.binaryType;
+  }
+
+  get attachment(): unknown {
+    return this.raw.attachment;
+  }
+  set attachment(value: unknown) {
+    this.raw.attachment = value;
+  }
+  get tags(): readonly string[] {
+    return this.raw.tags;
+  }
+  set tags(tags: readonly string[]) {
+    this.raw.tags = tags;
   }
 
   send(message: unknown): number {

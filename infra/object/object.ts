@@ -25,6 +25,12 @@ export type ObjectClass<
 /** An alias instead of the interface: Elysia asks for an index signature, which only an alias has by itself. */
 type HandlesOf<State extends object, Resources extends ResourceFactories> = {
   [Handle in keyof ObjectHandles<State, Resources>]: ObjectHandles<State, Resources>[Handle];
+} & {
+  /**
+   * True where the upgrade of a socket that is open already runs again, because its object has slept, moved or been lost
+   * meanwhile. `open` does not run again. What was checked once and cannot be again is to be skipped then.
+   */
+  reattached: boolean;
 };
 type None = Record<never, never>;
 

@@ -34,3 +34,10 @@ export function encodeSocketMessage(message: unknown): SocketData {
   // JSON has no form for undefined, a function or a symbol.
   return JSON.stringify(message) ?? "null";
 }
+
+/** Whether a message has more bytes than that, as UTF-8 where it is text: a unit of text has three at most. */
+export function isLongerThan(message: SocketData, bytesMax: number): boolean {
+  if (message.length > bytesMax) return true;
+  const isShort = typeof message !== "string" || message.length * 3 <= bytesMax;
+  return !isShort && new TextEncoder().encode(message).length > bytesMax;
+}

@@ -27,7 +27,19 @@ export function estimatedRoundTripMs(fromCode: string, toCode: string): number {
   const from = region(fromCode);
   const to = region(toCode);
   if (!from || !to) return unknownDistanceMs;
-  return sameRegionMs + ((2 * greatCircleKm(from, to)) / fibreKmPerMs) * pathInflation;
+  return knownRoundTripMs(from, to);
+}
+
+/** Between regions of the table, so at most as many as it has pairs. A drain asks for these some million times. */
+const known = new Map<Region, Map<Region, number>>();
+
+function knownRoundTripMs(from: Region, to: Region): number {
+  const fromHere = known.get(from) ?? new Map<Region, number>();
+  const knownMs = fromHere.get(to);
+  if (knownMs !== undefined) return knownMs;
+  const roundTripMs = sameRegionMs + ((2 * greatCircleKm(from, to)) / fibreKmPerMs) * pathInflation;
+  known.set(from, fromHere.set(to, roundTripMs));
+  return roundTripMs;
 }
 
 type Coordinates = Pick<Region, "latitude" | "longitude">;

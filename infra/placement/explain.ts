@@ -1,4 +1,6 @@
-import type { HostRecord } from "../lease/directory.ts";
+import type { ExplainedLife } from "./explain-life.ts";
+import { hundredths } from "./figures.ts";
+import type { MoveCause } from "./move-targets.ts";
 import type {
   DistanceSource,
   PlacementAnswer,
@@ -6,27 +8,50 @@ import type {
   PlacementQuestion,
   RefusalReason,
 } from "./placement.ts";
+import { refusalInWords } from "./refusal-words.ts";
 import { loadShare } from "./strategy-least-loaded.ts";
 
 /**
  * What `GET /-/explain/:class/:id` answers about placement: the reasoning of `place` for a person who asks why an object is
  * where it is, or nowhere. Plain JSON. It carries no address of a host and no session: both are for hosts only (P8).
+ *
+ * Of an object that lives, `traffic`, `follow` and `nearer` say whether it is where its users are (P16). Only its owner knows;
+ * they are missing where it was not asked.
  */
-export interface PlacementExplanation {
+export interface PlacementExplanation extends Partial<ExplainedLife> {
   readonly object: { readonly class: string; readonly id: string; readonly key: string };
   readonly askedFrom: { readonly region: string };
   /** Null where the edge that answers knows of none. */
-  readonly owner: ExplainedOwner | null;
+  readonly owner: ExplainedOwnership | null;
   readonly policy: PlacementPolicy;
   /** Where it would go if it started now, best first. An object that has an owner stays there. */
   readonly candidates: readonly ExplainedCandidate[];
   readonly refused: readonly ExplainedRefusal[];
 }
 
+/** What is known about the owner. */
 export interface ExplainedOwner {
   readonly hostId: string;
   readonly region: string;
   readonly epoch: number;
+  /** When it started there, in ms since the Unix epoch. */
+  readonly sinceMs?: number | undefined;
+  /** Why it started: the `reason` that `onStart` was given. */
+  readonly reason?: string | undefined;
+  /** Why it was moved, where `reason` is "move". */
+  readonly movedFor?: MoveCause["kind"] | undefined;
+}
+
+export interface ExplainedOwnership {
+  readonly hostId: string;
+  readonly region: string;
+  readonly epoch: number;
+  /** ISO 8601. */
+  readonly since?: string;
+  readonly reason?: string;
+  readonly movedFor?: MoveCause["kind"];
+  /** The reason in words. */
+  readonly why?: string;
 }
 
 export interface ExplainedCandidate {
@@ -47,20 +72,24 @@ export interface ExplainedRefusal {
   readonly why: string;
 }
 
-/** `answer` is what `place` said, with the refusals of hosts that the edge has asked since. */
+/**
+ * `answer` is what `place` said, with the refusals of hosts that the edge has asked since; `life` what `explainLife` said at
+ * the owner.
+ */
 export function explain(
   question: PlacementQuestion,
   answer: PlacementAnswer,
   owner: ExplainedOwner | undefined,
+  life?: ExplainedLife,
 ): PlacementExplanation {
   const { object, policy, callerRegion } = question;
   const hosts = new Map(question.hosts.map((host) => [host.session, host]));
+  const newest = answer.ranked[0]?.host.version;
   return {
     object: { class: object.className, id: object.id, key: object.key },
     askedFrom: { region: callerRegion },
-    // Copied by name: what the caller passes may know more than a client should.
-    owner: owner ? { hostId: owner.hostId, region: owner.region, epoch: owner.epoch } : null,
-    policy: { strategy: policy.strategy, regions: policy.regions },
+    owner: owner ? explainOwner(owner) : null,
+    policy: { strategy: policy.strategy, regions: policy.regions, ...known({ follow: policy.follow }) },
     candidates: answer.ranked.map(({ host, distanceMs, distanceFrom }, index) => ({
       rank: index + 1,
       hostId: host.hostId,
@@ -73,55 +102,53 @@ export function explain(
       hostId,
       region,
       reason,
-      why: refusalInWords(reason, question, hosts.get(session)),
+      why: refusalInWords(reason, question, hosts.get(session), newest),
     })),
+    ...(life && { traffic: life.traffic, follow: life.follow, nearer: life.nearer }),
   };
 }
 
-/** One sentence that names the figures. `host` is missing where the record is gone since the refusal. */
-export function refusalInWords(
-  reason: RefusalReason,
-  { object, policy }: PlacementQuestion,
-  host: HostRecord | undefined,
-): string {
-  const load = host?.load;
-  switch (reason) {
-    case "class_missing":
-      return `It does not have the class "${object.className}": ${classesInWords(host)}.`;
-    case "outside_pinned_regions":
-      return policy.regions.length === 0
-        ? "The class is pinned and names no region. Set placement.regions."
-        : `The class may live in ${policy.regions.join(", ")} only.`;
-    case "draining":
-      return "It is going away and takes nothing new.";
-    case "object_limit":
-      return load
-        ? `It holds ${load.objects} objects of at most ${load.objectsMax}.`
-        : "It is at its object limit.";
-    case "memory_limit":
-      return load
-        ? `It uses ${mebibytes(load.memoryUsedBytes)} MiB of at most ${mebibytes(load.memoryLimitBytes)} MiB.`
-        : "It is at its memory limit.";
-    case "unreachable":
-      return "It could not be reached from the edge that asked.";
-    case "session_over":
-      return "Its session in the directory was over when it was asked.";
-  }
+/** Copied by name: what the caller passes may know more than a client should. */
+function explainOwner({
+  hostId,
+  region,
+  epoch,
+  sinceMs,
+  reason,
+  movedFor,
+}: ExplainedOwner): ExplainedOwnership {
+  const why = reason === undefined ? undefined : startInWords(reason, movedFor);
+  return { hostId, region, epoch, ...known({ since: isoTime(sinceMs), reason, movedFor, why }) };
 }
 
-const classesListedMax = 20;
+const movesInWords: Readonly<Record<MoveCause["kind"], string>> = {
+  drain: "because its host went away",
+  memory: "because its host was short of memory",
+  follow: "to be nearer to its users",
+  operator: "by hand",
+};
 
-function classesInWords(host: HostRecord | undefined): string {
-  if (!host || host.classes.length === 0) return "it runs none";
-  const listed = host.classes.slice(0, classesListedMax).join(", ");
-  const more = host.classes.length - classesListedMax;
-  return more > 0 ? `it runs ${listed} and ${more} more` : `it runs ${listed}`;
+const startsInWords: ReadonlyMap<string, string> = new Map([
+  ["create", "It was created here."],
+  ["wake", "It woke up here."],
+  ["crash", "It was taken over here after its host was lost."],
+]);
+
+function startInWords(reason: string, movedFor: MoveCause["kind"] | undefined): string {
+  if (reason === "move") return `It was moved here${movedFor ? ` ${movesInWords[movedFor]}` : ""}.`;
+  return startsInWords.get(reason) ?? `It started here (${reason}).`;
 }
 
-function mebibytes(bytes: number): number {
-  return Math.round(bytes / 1024 ** 2);
+function isoTime(epochMs: number | undefined): string | undefined {
+  const time = new Date(epochMs ?? Number.NaN);
+  return Number.isNaN(time.getTime()) ? undefined : time.toISOString();
 }
 
-function hundredths(value: number): number {
-  return Math.round(value * 100) / 100;
+type Known<Fields> = { readonly [Name in keyof Fields]?: Exclude<Fields[Name], undefined> };
+
+/** The fields that have a value: what nobody knows is missing, and not there as nothing. */
+function known<Fields extends object>(fields: Fields): Known<Fields> {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  // `fromEntries` forgets which names it was given; they are those of `fields`.
+  return Object.fromEntries(entries) as Known<Fields>;
 }

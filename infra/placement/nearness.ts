@@ -26,7 +26,11 @@ export function withDistances(hosts: readonly HostRecord[], question: PlacementQ
   });
 }
 
-function measuredRoundTripMs(host: HostRecord, question: PlacementQuestion): number | undefined {
+/** What has been measured, if it can be a duration. */
+export function measuredRoundTripMs(
+  host: HostRecord,
+  question: Pick<PlacementQuestion, "roundTripMs">,
+): number | undefined {
   const measuredMs = question.roundTripMs(host);
   // A figure that cannot be a duration would leave the sort without an order.
   return measuredMs !== undefined && Number.isFinite(measuredMs) && measuredMs >= 0 ? measuredMs : undefined;

@@ -10,6 +10,8 @@ export interface PlacementPolicy {
    * and no host is eligible, because an object that was to be kept in place must not wander (P2).
    */
   readonly regions: readonly string[];
+  /** Whether objects move after their users (P13). Missing: they do. Under `pinned` they never do. */
+  readonly follow?: boolean | undefined;
 }
 
 export type StrategyName = "nearest" | "pinned" | "least-loaded";
@@ -21,6 +23,11 @@ export interface PlacementQuestion {
   readonly callerRegion: string;
   /** Hosts whose sessions are alive, as far as the asking edge knows. No session twice. */
   readonly hosts: readonly HostRecord[];
+  /**
+   * Hosts that were asked and did not take it, by session, and why. They belong here and not in a filter behind `place`:
+   * a newest version of which no host takes the object must not make the older ones ineligible (P9).
+   */
+  readonly excluded?: ReadonlyMap<string, RefusalReason> | undefined;
   /** Measured round trip from the asking edge to a host, where there is one. 0 for the edge itself. */
   roundTripMs(host: HostRecord): number | undefined;
 }
@@ -52,13 +59,21 @@ export interface RefusedHost {
   readonly reason: RefusalReason;
 }
 
-/** The last two are never found by `place`: the edge learns them by asking the host, and adds them to the answer. */
+/**
+ * `present_owner`, `not_wished` and `little_room` are found for moves only. `unreachable` and `session_over` are never found
+ * here: the edge learns them by asking the host.
+ */
 export type RefusalReason =
   | "class_missing"
-  | "draining"
   | "outside_pinned_regions"
+  | "older_version"
+  | "draining"
   | "object_limit"
   | "memory_limit"
+  | "overloaded"
+  | "present_owner"
+  | "not_wished"
+  | "little_room"
   | "unreachable"
   | "session_over";
 

@@ -1,3 +1,4 @@
+import type { HostRecord } from "../lease/directory.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { RankedHost } from "./placement.ts";
 
@@ -13,6 +14,25 @@ export function spread(hosts: readonly RankedHost[], object: ObjectRef): RankedH
     ranked,
     score: rendezvousScore(object.key, ranked.host.hostId),
   }));
+  scored.sort((a, b) => b.score - a.score || compareText(a.ranked.host.session, b.ranked.host.session));
+  return scored.map(({ ranked }) => ranked);
+}
+
+/**
+ * The same in proportion to weights, which are 0 or more (Schindelhauer and Schomaker, 2005): a host's chance of coming first
+ * is its share of the sum of all weights, and one whose weight changes gains or loses only the objects that this concerns.
+ * Logarithms may differ in the last bit from one version of Bun to the next; here only one host asks.
+ */
+export function spreadByWeight(
+  hosts: readonly RankedHost[],
+  object: ObjectRef,
+  weightOf: (host: HostRecord) => number,
+): RankedHost[] {
+  const scored = hosts.map((ranked) => {
+    // Above 0 and below 1, whatever the score.
+    const chance = (rendezvousScore(object.key, ranked.host.hostId) + 0.5) / 2 ** 32;
+    return { ranked, score: weightOf(ranked.host) / -Math.log(chance) };
+  });
   scored.sort((a, b) => b.score - a.score || compareText(a.ranked.host.session, b.ranked.host.session));
   return scored.map(({ ranked }) => ranked);
 }

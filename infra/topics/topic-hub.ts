@@ -7,9 +7,18 @@ import type { SocketData } from "../object/socket-message.ts";
 export class TopicHub {
   readonly #objectKey: string;
   readonly #topics = new Map<string, Map<TopicEdge, number>>();
+  /** Edges that have not told who is there: they hear everything. */
+  readonly #untold = new Set<TopicEdge>();
 
   constructor(objectKey: string) {
     this.#objectKey = objectKey;
+  }
+
+  untold(edge: TopicEdge): void {
+    this.#untold.add(edge);
+  }
+  told(edge: TopicEdge): void {
+    this.#untold.delete(edge);
   }
 
   subscribe(topic: string, edge: TopicEdge): void {
@@ -32,10 +41,12 @@ export class TopicHub {
    * Returns the edges that could not take it: whoever listens there has missed a message and must be told.
    */
   publish(topic: string, message: SocketData, except?: SocketAtEdge): readonly TopicEdge[] {
-    const edges = this.#topics.get(topic);
-    if (edges === undefined) return none;
+    const known = this.#topics.get(topic);
+    if (known === undefined && this.#untold.size === 0) return none;
+    const edges =
+      this.#untold.size === 0 ? known?.keys() : new Set([...(known?.keys() ?? []), ...this.#untold]);
     let failed: TopicEdge[] | undefined;
-    for (const edge of edges.keys()) {
+    for (const edge of edges ?? none) {
       const excluded = except?.edge === edge ? except.socketId : 0;
       if (edge.publish(this.#objectKey, topic, message, excluded)) continue;
       failed ??= [];

@@ -66,16 +66,26 @@ function goalOf(min: number, reached: number, kind: string): Goal {
   return { text: `≥ ${min}${kind}`, isMet: reached >= min };
 }
 
+export interface CostHead {
+  readonly measure: string;
+  readonly against: string;
+  readonly unit: Unit;
+  /** The ratio to stay within. */
+  readonly ratioMax?: number;
+}
+
 /** Bytes or milliseconds, one pair for each round: less is better. */
 export function costFigure(
-  head: FigureHead & { readonly unit: Unit },
+  { ratioMax, ...head }: CostHead,
   pairs: readonly { readonly ours: number; readonly reference: number }[],
 ): Figure {
+  const ratio = spreadOf(pairs.map(({ ours, reference }) => ours / reference));
   return {
     ...head,
     ours: medianOf(pairs.map(({ ours }) => ours)),
     reference: medianOf(pairs.map(({ reference }) => reference)),
-    ratio: spreadOf(pairs.map(({ ours, reference }) => ours / reference)),
+    ratio,
+    ...(ratioMax !== undefined && { goal: { text: `≤ ${ratioMax}`, isMet: ratio.median <= ratioMax } }),
   };
 }
 

@@ -9,6 +9,8 @@ export interface HttpLoad {
   readonly port: number;
   readonly connections: number;
   readonly method: "GET" | "POST";
+  /** Of the objects. Default `counter`. */
+  readonly className?: string;
   /** Objects that the requests go around; `"fresh"`: no id is used twice. */
   readonly objects: number | "fresh";
 }
@@ -81,7 +83,7 @@ class Load {
   constructor(setup: HttpLoad) {
     this.#setup = setup;
     const ids = setup.objects === "fresh" ? 0 : setup.objects;
-    this.#requests = Array.from({ length: ids }, (_, index) => requestFor(setup.method, `object-${index}`));
+    this.#requests = Array.from({ length: ids }, (_, index) => requestFor(setup, `object-${index}`));
   }
 
   async connect(): Promise<void> {
@@ -95,7 +97,7 @@ class Load {
   nextRequest(): Buffer {
     const number = this.#next++;
     const known = this.#requests[number % this.#requests.length];
-    return known ?? requestFor(this.#setup.method, `fresh-${process.pid}-${number}`);
+    return known ?? requestFor(this.#setup, `fresh-${process.pid}-${number}`);
   }
 
   answered(connection: Connection): void {
@@ -120,12 +122,12 @@ class Load {
   }
 }
 
-function requestFor(method: HttpLoad["method"], id: string): Buffer {
+function requestFor({ method, className = "counter" }: HttpLoad, id: string): Buffer {
   const head = (path: string) => `${method} ${path} HTTP/1.1\r\nHost: bench.test\r\n`;
-  if (method === "GET") return Buffer.from(`${head(`/counter/${id}`)}\r\n`);
+  if (method === "GET") return Buffer.from(`${head(`/${className}/${id}`)}\r\n`);
   const body = '{"by":1}';
   const fields = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
-  return Buffer.from(`${head(`/counter/${id}/add`)}${fields}${body}`);
+  return Buffer.from(`${head(`/${className}/${id}/add`)}${fields}${body}`);
 }
 
 function fail(message: string): never {

@@ -66,7 +66,16 @@ class LeaseTaker {
   async #takeAsSet(objects: readonly ObjectRef[]): Promise<number> {
     const acquire = objects.map((object) => ({ object, when: "free" as const }));
     const slot = ++this.#slot;
-    const commit = { session, slot, acquire, adopt: [], release: [], seen: this.#position };
+    const commit = {
+      session,
+      slot,
+      acquire,
+      adopt: [],
+      release: [],
+      writes: [],
+      move: [],
+      seen: this.#position,
+    };
     const answer = await this.#directory.commit(commit);
     if (answer.outcome !== "committed") throw new Error(`The commit's outcome is ${answer.outcome}.`);
     this.#position = answer.position;

@@ -21,6 +21,7 @@ export interface SocketLoad {
 const text = "0123456789abcdefghijklmnopqrstuvwxyz";
 const echoedBytes = 2 + text.length;
 const clientFrame = maskedFrame(text);
+const pongFrame = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 /** Publishes under way: the server has one to work on while this process still counts the one before. */
 const publishesMax = 2;
 const connectsAtOnceMax = 100;
@@ -59,12 +60,18 @@ class Connection {
 
   #data(bytes: Buffer): void {
     if (!this.#isOpen) return this.#handshake(bytes);
+    if (this.#load.kind === "idle") return this.#answerPing();
     if (this.#load.kind === "fan-out") return this.#load.delivered(bytes.length);
     this.#echoed += bytes.length;
     if (this.#echoed < echoedBytes) return;
     if (this.#echoed > echoedBytes) fail("More came back than was sent.");
     this.#echoed = 0;
     this.#load.echoed(this);
+  }
+
+  /** Nothing else comes to a socket that says nothing. Without an answer the server closes it. */
+  #answerPing(): void {
+    this.#socket?.write(pongFrame);
   }
 
   #handshake(bytes: Buffer): void {

@@ -83,6 +83,12 @@ export function medianOf(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? low : (low + high) / 2;
 }
 
+/** The smallest of the values that `share` of all do not exceed. */
+export function percentileOf(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+}
+
 function summaryOf(slices: readonly Slice[]): SideSummary {
   const cpu = medianOf(slices.map(cpuOf));
   const share = medianOf(slices.map((slice) => (slice.cpuMicros ?? Number.NaN) / 1000 / slice.elapsedMs));

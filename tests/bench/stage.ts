@@ -60,6 +60,11 @@ export class Stage {
     return { owner, edge: await this.host({ runsClasses: false }) };
   }
 
+  /** Until a host has heard of so many others. */
+  async knowsOthers(host: Server, others: number): Promise<void> {
+    while ((await healthOf(host)).hosts < 1 + others) await Bun.sleep(50);
+  }
+
   plainElysia(): Promise<Server> {
     return this.start("servers/plain-elysia.ts", {}, "server");
   }
@@ -93,6 +98,12 @@ export class Stage {
 
 export function memoryOf(server: Server): Promise<Memory> {
   return server.ask<Memory>({ ask: "memory" });
+}
+
+/** What a host says of itself: objects that are awake on it, and hosts that it knows to be alive. */
+export async function healthOf({ ready: { port } }: Server) {
+  const health = await fetch(`http://127.0.0.1:${port}/-/health`);
+  return (await health.json()) as { readonly objects: number; readonly hosts: number }; // of infra/edge/system-routes.ts
 }
 
 /** A load process that is asked for one slice after the other, with the processor time of what it loads. */

@@ -1,35 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type {
-  Commit,
-  Directory,
-  DirectoryPosition,
-  Lease,
-  NewSession,
-  OpenedSession,
-  RenewalAnswer,
-} from "../../infra/lease/directory.ts";
-import { type ObjectRef, objectRef } from "../../infra/lib/object-ref.ts";
+import { objectRef } from "../../infra/lib/object-ref.ts";
 import { until } from "../support/wait.ts";
-
-/** One way to have a directory, and what a test may do to it. */
-export interface DirectoryRig {
-  /** As one more host would reach it. */
-  connect(): Directory;
-  /** What a rig that shares one connection among hosts does not do. */
-  disconnect(directory: Directory): Promise<void>;
-  /**
-   * Keeps what the directory knows now. The result puts that back, under everybody; connections made before may be dead.
-   * Absent where the thing cannot be done, with the reason in the rig.
-   */
-  readonly backup?: () => Promise<() => Promise<void>>;
-  /** An empty directory from here on. */
-  reset(): Promise<void>;
-  stop(): Promise<void>;
-}
+import { Cluster, type DirectoryRig, idle, newObject, wonBy } from "./directory-cluster.ts";
+import { formerOwners, moves } from "./move-contract.ts";
 
 const ttlMs = 400;
-const idle = { objects: 0, objectsMax: 10, memoryUsedBytes: 0, memoryLimitBytes: 1 };
-let names = 0;
 
 /** The rules of infra/lease/README.md, asked of one implementation. */
 export function directoryContract(name: string, start: () => Promise<DirectoryRig>): void {
@@ -44,7 +19,7 @@ export function directoryContract(name: string, start: () => Promise<DirectoryRi
     const schedule = (title: string, run: (cluster: Cluster) => Promise<void>) =>
       test(title, async () => {
         await rig.reset();
-        const cluster = new Cluster(rig);
+        const cluster = new Cluster(rig, ttlMs);
         try {
           await run(cluster);
         } finally {
@@ -55,8 +30,11 @@ export function directoryContract(name: string, start: () => Promise<DirectoryRi
     sessions(schedule);
     acquisitions(schedule);
     numberedWrites(schedule);
+    moves(schedule);
+    formerOwners(schedule);
     hints(schedule);
     gaps(schedule);
+    outages(schedule);
     test("has a backup to put back, or is known not to", () => {
       expect(rig.backup === undefined).toBe(name.includes("replica"));
     });
@@ -104,7 +82,7 @@ function sessions(schedule: Schedule): void {
       const won = wonBy(old, await old.acquire(object));
       const restarted = await cluster.host("one-machine");
       const lease = (await restarted.acquire(object)).get(object.key);
-      expect(lease).toEqual({ session: old.session, epoch: won.epoch, alive: true });
+      expect(lease).toEqual({ session: old.session, epoch: won.epoch, alive: true, former: "" });
       expect((await old.renew()).alive).toBe(true);
     },
   );
@@ -147,7 +125,7 @@ function acquisitions(schedule: Schedule): void {
     const [first, second] = [await cluster.host(), await cluster.host()];
     const won = wonBy(first, await first.acquire(object));
     const lost = (await second.acquire(object)).get(object.key);
-    expect(lost).toEqual({ session: first.session, epoch: won.epoch, alive: true });
+    expect(lost).toEqual({ session: first.session, epoch: won.epoch, alive: true, former: "" });
   });
 
   schedule("L2 three hosts race for the same 1,000 objects: one owner each", async (cluster) => {
@@ -225,7 +203,7 @@ function numberedWrites(schedule: Schedule): void {
     const commit = host.next({ acquire: [{ object, when: "free" }] });
     const first = await host.directory.commit(commit);
     const second = await host.directory.commit(commit);
-    expect(second).toEqual(first);
+    expect({ ...second, nowMs: 0 }).toEqual({ ...first, nowMs: 0 });
   });
 
   schedule("L6 a late copy of an old slot changes nothing after the next one", async (cluster) => {
@@ -347,6 +325,57 @@ function gaps(schedule: Schedule): void {
   );
 }
 
+function outages(schedule: Schedule): void {
+  const longTtlMs = 4 * ttlMs;
+
+  schedule(
+    "L2 whoever was not heard for half its time takes from nobody that expired, until it was heard for that long again",
+    async (cluster) => {
+      const object = newObject();
+      const taker = await cluster.host("taker", undefined, longTtlMs);
+      const old = await cluster.host();
+      await old.acquire(object);
+      const silentMs = longTtlMs / 2 + 50;
+      await until("nobody was heard for a while", () => performance.now() - taker.openedAtMs > silentMs);
+      expect(await old.peekAlive()).toBe(false);
+      // A commit that was held up on its way since before the silence lands before the next renewal.
+      const early = await taker.acquire(object);
+      expect(early.get(object.key)).toMatchObject({ session: old.session, alive: true });
+      expect((await taker.renew()).alive).toBe(true);
+      const heardAtMs = performance.now();
+      const refused = await taker.acquire(object);
+      expect(refused.get(object.key)).toMatchObject({ session: old.session, alive: true });
+      await until("it takes it", async () => {
+        expect((await taker.renew()).alive).toBe(true);
+        return (await taker.acquire(object)).get(object.key)?.session === taker.session;
+      });
+      expect(performance.now() - heardAtMs).toBeGreaterThanOrEqual(ttlMs * 0.9);
+    },
+  );
+
+  schedule(
+    "L1 L2 a host that comes back has its objects before anybody else, for a while",
+    async (cluster) => {
+      const [adopted, asked, left] = [newObject(), newObject(), newObject()];
+      const taker = await cluster.host("taker", undefined, 2 * longTtlMs);
+      const old = await cluster.host();
+      const held = await old.acquire(adopted, asked, left);
+      await until("the session has expired", async () => !(await old.peekAlive()));
+      const back = await cluster.host(old.hostId, old);
+      const refused = await taker.acquire(adopted, asked, left);
+      for (const { key } of [adopted, asked, left])
+        expect(refused.get(key)).toMatchObject({ session: old.session, alive: true });
+      const fromEpoch = wonBy(old, held, adopted).epoch;
+      const adopt = [{ object: adopted, fromSession: old.session, fromEpoch }];
+      wonBy(back, await back.commit({ adopt }), adopted);
+      wonBy(back, await back.acquire(asked), asked);
+      // What it does not want is anybody's before its own session is over.
+      const hasTaken = async () => (await taker.acquire(left)).get(left.key)?.session === taker.session;
+      await until("the rest is free again", hasTaken, 4 * ttlMs);
+    },
+  );
+}
+
 function lostMemory(schedule: Schedule): void {
   schedule(
     "L9 a database that forgets its last seconds ends every session and starts nothing for one lease time",
@@ -411,172 +440,4 @@ function lostMemory(schedule: Schedule): void {
     expect(taken.lease.epoch).toBeGreaterThan(won.epoch);
     expect(await afterBackup.renew()).toEqual({ alive: false, reason: "directory_lost_memory" });
   });
-}
-
-/** The hosts of one schedule. */
-class Cluster {
-  readonly #rig: DirectoryRig;
-  readonly #directories: Directory[] = [];
-  readonly #hosts: TestHost[] = [];
-
-  constructor(rig: DirectoryRig) {
-    this.#rig = rig;
-  }
-
-  async host(hostId = `host-${names++}`, previous?: TestHost): Promise<TestHost> {
-    const host = new TestHost(this.#connect(), hostId, previous);
-    await host.open();
-    this.#hosts.push(host);
-    return host;
-  }
-
-  /** Forgetting may cut every connection; the hosts reach the directory again on new ones. */
-  async backup(): Promise<() => Promise<void>> {
-    if (this.#rig.backup === undefined) throw new Error("this directory cannot be put back");
-    const restore = await this.#rig.backup();
-    return async () => {
-      await this.close();
-      await restore();
-      for (const host of this.#hosts) host.directory = this.#connect();
-    };
-  }
-
-  /** Waits until `host` has expired at the directory, while `witness` stays alive. */
-  async expire(host: TestHost, witness: TestHost): Promise<void> {
-    await until(
-      `session ${host.session} expires`,
-      async () => !(await witness.hosts()).includes(host.session),
-    );
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#directories.splice(0).map((directory) => this.#rig.disconnect(directory)));
-  }
-
-  #connect(): Directory {
-    const directory = this.#rig.connect();
-    this.#directories.push(directory);
-    return directory;
-  }
-}
-
-/** One session, driven by hand: nothing is renewed or sent unless the schedule says so. */
-class TestHost {
-  directory: Directory;
-  readonly hostId: string;
-  readonly session = crypto.randomUUID();
-  readonly #previous: TestHost | undefined;
-  facts = { draining: false, classes: ["room"], load: idle };
-  seen: DirectoryPosition = { generation: "", counter: 0 };
-  opened: OpenedSession = { position: this.seen, hosts: [], quarantineMs: 0 };
-  openedAtMs = 0;
-  #slot = 1;
-
-  constructor(directory: Directory, hostId: string, previous: TestHost | undefined) {
-    this.directory = directory;
-    this.hostId = hostId;
-    this.#previous = previous;
-  }
-
-  async open(): Promise<OpenedSession> {
-    this.openedAtMs = performance.now();
-    this.opened = await this.directory.openSession(this.#newSession());
-    this.seen = this.opened.position;
-    return this.opened;
-  }
-
-  async renew(): Promise<RenewalAnswer> {
-    const answer = await this.directory.renew({
-      ...this.facts,
-      session: this.session,
-      ttlMs,
-      seen: this.seen,
-    });
-    if (answer.alive) this.seen = answer.position;
-    return answer;
-  }
-
-  async hosts(): Promise<readonly string[]> {
-    const answer = await this.renew();
-    if (!answer.alive) throw new Error(`the witness is ${answer.reason}`);
-    return answer.hosts.map((host) => host.session);
-  }
-
-  /** Asks through a session of nobody's, so that this one is neither renewed nor buried. */
-  async peekAlive(): Promise<boolean> {
-    const peek = crypto.randomUUID();
-    const { hosts } = await this.directory.openSession({ ...this.#newSession(), session: peek });
-    await this.directory.endSession(peek);
-    return hosts.some((host) => host.session === this.session);
-  }
-
-  next(parts: Partial<Commit>): Commit {
-    const nothing = { acquire: [], adopt: [], release: [] };
-    return { session: this.session, slot: this.#slot, ...nothing, ...parts, seen: this.seen };
-  }
-
-  async send(parts: Partial<Commit>) {
-    const answer = await this.directory.commit(this.next(parts));
-    if (answer.outcome === "session_over") return answer;
-    this.#slot += 1;
-    this.seen = answer.position;
-    return answer;
-  }
-
-  async settle(parts: Partial<Commit>): Promise<ReadonlyMap<string, Lease>> {
-    const answer = await this.send(parts);
-    if (answer.outcome !== "committed") throw new Error(`the commit was ${answer.outcome}`);
-    return answer.leases;
-  }
-
-  commit(parts: Partial<Commit>): Promise<ReadonlyMap<string, Lease>> {
-    return this.settle(this.next(parts));
-  }
-
-  acquire(...objects: readonly ObjectRef[]): Promise<ReadonlyMap<string, Lease>> {
-    return this.commit({ acquire: objects.map((object) => ({ object, when: "free" })) });
-  }
-
-  /** Renews and asks until the quarantine is over. */
-  acquireOnceAllowed(object: ObjectRef): Promise<{ readonly lease: Lease; readonly atMs: number }> {
-    return until(`${object.key} may be taken`, async () => {
-      expect((await this.renew()).alive).toBe(true);
-      const answer = await this.send({ acquire: [{ object, when: "free" }] });
-      if (answer.outcome !== "committed") return undefined;
-      return { lease: wonBy(this, answer.leases, object), atMs: performance.now() };
-    });
-  }
-
-  async verify(object: ObjectRef, epoch: number): Promise<boolean> {
-    return (await this.directory.verify(this.session, [{ object, epoch }])).length === 0;
-  }
-
-  #newSession(): NewSession {
-    const urls = { privateUrl: "http://private", publicUrl: "http://public" };
-    const host = {
-      session: this.session,
-      hostId: this.hostId,
-      region: "iad",
-      version: "1",
-      ttlMs,
-      ...urls,
-      ...this.facts,
-    };
-    const previous = this.#previous;
-    return previous === undefined
-      ? host
-      : { ...host, previous: { session: previous.session, seen: previous.seen } };
-  }
-}
-
-function newObject(): ObjectRef {
-  return objectRef("room", `object-${names++}`);
-}
-
-/** The one lease of the answer, or that of `object`, which `host` must hold. */
-function wonBy(host: TestHost, leases: ReadonlyMap<string, Lease>, object?: ObjectRef): Lease {
-  const lease = object === undefined ? leases.values().next().value : leases.get(object.key);
-  expect(lease?.session).toBe(host.session);
-  if (lease === undefined) throw new Error("the answer has no such lease");
-  return lease;
 }

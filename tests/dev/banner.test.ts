@@ -23,6 +23,7 @@ test("where the hosts are, and commands that can be pasted as they stand", () =>
   expect(lines).toContain("curl -X POST http://localhost:4001/counter/a/increment");
   expect(lines).toContain("curl -X POST http://localhost:4002/counter/a/increment");
   expect(lines).toContain("npx -y bun@1.4.5 apps/dev/listen.ts ws://localhost:4002/counter/a/live");
+  expect(lines).toContain("npx -y bun@1.4.5 run storage get counter/a --url http://localhost:4001");
 });
 
 test("without distance none is claimed", () => {

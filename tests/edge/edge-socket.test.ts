@@ -1,56 +1,11 @@
 import { expect, test } from "bun:test";
-import type { ClientConnection, EdgeSocket, SocketOwner } from "../../infra/edge/edge-socket.ts";
+import type { SocketOwner } from "../../infra/edge/edge-socket.ts";
 import { nativeTopic } from "../../infra/edge/edge-socket.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
+import { FakeClient } from "../support/fake-client.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
-
-/** A WebSocket as Bun gives it: closing it calls the close handler at once. */
-class FakeConnection implements ClientConnection {
-  readonly log: unknown[] = [];
-  readonly topics = new Set<string>();
-  readonly #socket: EdgeSocket;
-  bufferedBytes = 0;
-  isFull = false;
-
-  constructor(socket: EdgeSocket) {
-    this.#socket = socket;
-  }
-  send(message: SocketData): number {
-    if (this.isFull) return 0;
-    this.log.push(message);
-    return message.length;
-  }
-  subscribe(name: string): void {
-    this.topics.add(name);
-  }
-  unsubscribe(name: string): void {
-    this.topics.delete(name);
-  }
-  isSubscribed(name: string): boolean {
-    return this.topics.has(name);
-  }
-  publish(name: string, message: SocketData): void {
-    this.log.push({ publish: name, message });
-  }
-  ping(): void {
-    this.log.push("ping");
-  }
-  pong(): void {
-    this.log.push("pong");
-  }
-  close(code: number, reason: string): void {
-    this.log.push([code, reason]);
-    this.#socket.disconnected(code, reason);
-  }
-  terminate(): void {
-    this.close(1006, "");
-  }
-  getBufferedAmount(): number {
-    return this.bufferedBytes;
-  }
-}
 
 class NotingOwner implements SocketOwner {
   readonly events: unknown[] = [];
@@ -74,13 +29,14 @@ function edge(changes: { socketsMax?: number; backpressureLimitBytes?: number } 
   const publishNatively = (name: string, message: SocketData) => void native.push([name, message]);
   const sockets = new EdgeSockets({
     ...{ clock, publishNatively, socketsMax: 10, backpressureLimitBytes: 1000 },
+    ...{ seek: () => undefined, owns: () => undefined },
     ...changes,
   });
   const add = (key = "a") => {
     const socket = sockets.add(objectRef("room", key));
     const owner = new NotingOwner();
     socket.attachOwner(owner);
-    return { socket, owner, connection: new FakeConnection(socket) };
+    return { socket, owner, connection: new FakeClient(socket) };
   };
   return { clock, sockets, native, add };
 }
@@ -94,7 +50,7 @@ test("what the owner does before the client is connected takes effect then, in o
   socket.send("second");
   expect(owner.events).toEqual([]);
   socket.connected(connection);
-  expect(connection.log).toEqual(["first", "second"]);
+  expect(connection.heard).toEqual(["first", "second"]);
   expect([...connection.topics]).toEqual([nativeTopic("room/a", "chat")]);
   expect(owner.events).toEqual(["opened"]);
 });
@@ -109,7 +65,7 @@ test("a close, and a terminate, before the client is connected mean that open ne
     else socket.terminate();
     socket.send("nobody hears this");
     socket.connected(connection);
-    expect(connection.log).toHaveLength(1);
+    expect([connection.heard, connection.closing?.[0]]).toEqual([[], code]);
     expect(owner.events).toEqual([[code, end === "close" ? "no" : ""]]);
   }
 });
@@ -121,7 +77,7 @@ test("more commands than may wait close the socket when it connects, instead of 
   expect(sent).toBe(256);
   expect(socket.send("y")).toBe(-1);
   socket.connected(connection);
-  expect(connection.log).toEqual([[4408, "The reader is too slow."]]);
+  expect([connection.heard, connection.closing]).toEqual([[], [4408, "The reader is too slow."]]);
   expect(owner.events).toEqual([[4408, "The reader is too slow."]]);
 });
 
@@ -154,7 +110,7 @@ test("the sender of a publish is left out, and everyone else hears it, event str
   const response = sockets.eventStream(listener).response(undefined);
   listener.subscribe("chat");
   sockets.publish("room/a", "chat", "hello", socket.socketId);
-  expect(connection.log).toEqual([{ publish: "room/a\nchat", message: "hello" }]);
+  expect(connection.published).toEqual([["room/a\nchat", "hello"]]);
   expect(native).toEqual([]);
   listener.close(1000, "");
   expect(await response.text()).toContain("data: hello\n\n");
@@ -189,6 +145,19 @@ test("a reader over the limit is closed by the sweep, one under it is not", asyn
   expect(quick.owner.events).toEqual(["opened"]);
   sockets.stop();
   expect(clock.timersLeft).toBe(0);
+});
+
+test("E6 a publisher that is faster than the sweep does not fill the edge's memory for a slow reader", () => {
+  const { sockets, add } = edge({ backpressureLimitBytes: 1000 });
+  const slow = add();
+  slow.socket.connected(slow.connection);
+  for (let published = 0; published < 5000 && slow.connection.closing === undefined; published += 100) {
+    sockets.publish("room/a", "chat", "x".repeat(100), 0);
+    slow.connection.bufferedBytes += 100;
+  }
+  expect(slow.connection.closing).toEqual([4408, "The reader is too slow."]);
+  // What may wait, and as much again until it is seen.
+  expect(slow.connection.bufferedBytes).toBeLessThanOrEqual(2000);
 });
 
 test("a host that stops closes all, those that are not connected yet too, and keeps none", () => {

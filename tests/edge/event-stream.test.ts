@@ -28,7 +28,14 @@ function listen(backpressureLimitBytes = 1024) {
   const native: [string, SocketData][] = [];
   const clock = new VirtualClock();
   const publishNatively = (name: string, message: SocketData) => void native.push([name, message]);
-  const sockets = new EdgeSockets({ clock, publishNatively, socketsMax: 10, backpressureLimitBytes });
+  const unowned = { seek: () => undefined, owns: () => undefined };
+  const sockets = new EdgeSockets({
+    clock,
+    publishNatively,
+    socketsMax: 10,
+    backpressureLimitBytes,
+    ...unowned,
+  });
   const join = () => {
     const socket = sockets.add(ref);
     const owner = new NotingOwner();

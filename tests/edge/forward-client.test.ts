@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { acceptTimeoutMs, forward } from "../../infra/edge/forward-client.ts";
+import { acceptTimeoutMs, forward, ForwardsUnderWay } from "../../infra/edge/forward-client.ts";
 import {
   encodeNumbers,
   encodeResponseHead,
@@ -23,6 +23,7 @@ function head(method: string): ForwardHead {
     socketNumber: 0,
     clientAddress: "",
     chain: [],
+    isSystem: false,
     body: "none",
   };
 }
@@ -30,7 +31,7 @@ function head(method: string): ForwardHead {
 async function offered(method: string): Promise<{ pair: LinkPair; outcome: Promise<unknown> }> {
   const pair = await linkPair();
   const request = new Request("http://edge.example/room/a", { method });
-  const offer = { head: head(method), request, socket: undefined, clock: pair.clock };
+  const offer = { head: head(method), request, upgraded: undefined, clock: pair.clock };
   const outcome = forward(pair.dialer.link, offer).catch((error) => error);
   await pair.clock.advance(10);
   return { pair, outcome };
@@ -80,9 +81,31 @@ test("E10 what a link says of itself stays with the cause", async () => {
   const pair = await linkPair();
   pair.dialer.link.close(new StatefulError("owner_unreachable", "by the test"));
   const request = new Request("http://edge.example/room/a");
-  const offer = { head: head("GET"), request, socket: undefined, clock: pair.clock };
+  const offer = { head: head("GET"), request, upgraded: undefined, clock: pair.clock };
   const error = await forward(pair.dialer.link, offer).catch((thrown) => thrown);
   expect(error).toMatchObject({ code: "owner_unreachable" });
   expect(error.message).not.toContain("session-");
   expect(error.cause.message).toContain("session-");
+});
+
+test("E16 a request whose host is gone fails at once, whatever its link still believes; others go on", async () => {
+  const pair = await linkPair();
+  const underWay = new ForwardsUnderWay();
+  const send = () => {
+    const request = new Request("http://edge.example/room/a");
+    const offer = { head: head("GET"), request, upgraded: undefined, clock: pair.clock };
+    return forward(pair.dialer.link, offer, underWay).catch((thrown) => thrown);
+  };
+  const [first, second] = [send(), send()];
+  await pair.clock.advance(10);
+  const [channel] = pair.acceptor.handlers.channels.values();
+  channel?.send(fromOwner.accept, encodeNumbers(1));
+  await pair.clock.advance(10);
+  underWay.ownersGone(new Set(["session-somebody"]));
+  await pair.clock.advance(10);
+  expect(pair.acceptor.handlers.closings()).toEqual([]);
+  underWay.ownersGone(new Set(["session-acceptor"]));
+  expect(await first).toMatchObject({ code: "outcome_unknown" });
+  expect(await second).toMatchObject({ code: "owner_unreachable" });
+  expect(pair.dialer.link.isOpen).toBe(true);
 });

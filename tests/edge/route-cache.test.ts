@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { RouteCache } from "../../infra/edge/route-cache.ts";
 
-const route = (session: string, epoch: number) => ({ session, epoch });
+const route = (session: string, epoch: number) => ({ session, epoch, isDoubtful: false });
 
 test("the least recently used route goes first", () => {
   const cache = new RouteCache(3);
@@ -42,14 +42,16 @@ test("a wrong route is dropped, one that has taken its place is not", () => {
   cache.drop("a", route("s", 5));
 });
 
-test("sessions that have ended take their routes with them", () => {
+test("a route that is in doubt stays, until it is heard to be right or wrong", () => {
   const cache = new RouteCache(10);
-  for (const [key, session] of [
-    ["a", "x"],
-    ["b", "y"],
-    ["c", "x"],
-  ] as const)
-    cache.put(key, route(session, 1));
-  cache.dropSessions(new Set(["x", "z"]));
-  expect(["a", "b", "c"].filter((key) => cache.get(key))).toEqual(["b"]);
+  cache.put("a", route("s", 5));
+  cache.doubt("a", route("other", 9));
+  expect(cache.get("a")?.isDoubtful).toBe(false);
+  cache.doubt("a", route("s", 5));
+  expect(cache.get("a")).toEqual({ session: "s", epoch: 5, isDoubtful: true });
+  cache.put("a", route("s", 5));
+  expect(cache.get("a")?.isDoubtful).toBe(false);
+  cache.doubt("a", route("s", 5));
+  cache.drop("a", route("s", 5));
+  expect(cache.get("a")).toBeUndefined();
 });

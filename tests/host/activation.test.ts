@@ -3,9 +3,11 @@ import { sse, t } from "elysia";
 import { object, StatefulError } from "stateful-objects";
 import type { Activation } from "../../infra/host/activation.ts";
 import { OpenEvent } from "../../infra/host/open-event.ts";
+import { unconfirmedLimits } from "../../infra/host/unconfirmed-effects.ts";
 import { UpgradeSlot } from "../../infra/object/event.ts";
 import { isStreamed } from "../../infra/object/streamed-response.ts";
 import { until } from "../support/wait.ts";
+import { FakeSession } from "./fake-lease.ts";
 import { connectTo, FakeCarrier, FakeEdge, fetchFrom, ObjectHost, post } from "./object-host.ts";
 
 const problemOf = async (response: Response) => ({ status: response.status, ...(await response.json()) });
@@ -61,14 +63,29 @@ test("onStop runs with its reason after the last event, and only once", async ()
   expect(host.leases.released).toHaveLength(1);
 });
 
-test("a stop waits for open events no longer than it was told", async () => {
-  const host = new ObjectHost(object("box").get("/", () => new Promise(() => undefined)));
+test("a stop waits for open events no longer than it was told, asks them to end, and waits half a second more", async () => {
+  const signals: AbortSignal[] = [];
+  const host = new ObjectHost(
+    object("box")
+      .get("/", ({ request }) => {
+        signals.push(request.signal);
+        return new Promise(() => undefined);
+      })
+      .get("/heeds", async ({ signal }) => {
+        await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        return `asked to end: ${signal.reason.code}`;
+      }),
+  );
   const activation = await host.live("box");
   void fetchFrom(activation);
+  const heeding = fetchFrom(activation, "/heeds");
   const stop = host.table.stop(activation, "drain", 5000);
   await host.clock.advance(4999);
-  expect(activation.phase.name).toBe("stopping");
+  expect([activation.phase.name, signals[0]?.aborted]).toEqual(["stopping", false]);
   await host.clock.advance(1);
+  expect(await (await heeding).text()).toBe("asked to end: host_draining");
+  expect([activation.phase.name, signals[0]?.aborted]).toEqual(["stopping", true]);
+  await host.clock.advance(500);
   await stop;
   expect(activation.phase.name).toBe("over");
 });
@@ -281,17 +298,47 @@ test("H3 L3 an event that waited at the gate of a serial class while the lease e
   expect((await second?.json())?.code).toBe("outcome_unknown");
 });
 
-test("H3 L3 sends, publishes and subscriptions are refused once the lease has ended", async () => {
+test.each(["memory", "storage"] as const)(
+  "H3 L3 what handlers say once the lease has ended waits for the next session, in order; and for nothing else (%s)",
+  async (durability) => {
+    const host = new ObjectHost(object("box", { durability }).ws("/live", { message: () => undefined }));
+    const activation = await host.live("box");
+    const { socket, carrier } = await connectTo(activation);
+    host.leases.session.end();
+    expect(socket.send("first")).toBe(5);
+    activation.suspend();
+    socket.subscribe("news");
+    activation.topics.publish("news", "published");
+    socket.send("second");
+    expect([carrier.sent, carrier.topics]).toEqual([[], []]);
+    host.leases.session = new FakeSession("session-2");
+    activation.resume(host.leases.session, 2);
+    socket.send("third");
+    await until("all is said", () => carrier.sent.length === 3);
+    expect(carrier.sent).toEqual(["first", "second", "third"]);
+    expect(carrier.topics).toEqual(["news"]);
+  },
+);
+
+test("H3 L3 what was said once the lease had ended is never told where somebody else has the object", async () => {
   const host = new ObjectHost(object("box").ws("/live", { message: () => undefined }));
   const activation = await host.live("box");
   const { socket, carrier } = await connectTo(activation);
   host.leases.session.end();
-  const sessionOver = expect.objectContaining({ code: "session_over" });
-  expect(() => socket.send("late")).toThrow(sessionOver);
-  expect(() => socket.publish("news", "late")).toThrow(sessionOver);
-  expect(() => socket.subscribe("news")).toThrow(sessionOver);
-  expect(() => activation.topics.publish("news", "late")).toThrow(sessionOver);
+  socket.send("late");
+  activation.suspend();
+  activation.end(new StatefulError("session_over", "somebody else has it"), true);
   expect(carrier.sent).toEqual([]);
+  expect(() => activation.topics.publish("news", "later")).toThrow("somebody else has it");
+});
+
+test("H3 more than may wait for the next session is refused", async () => {
+  const host = new ObjectHost(object("box").ws("/live", { message: () => undefined }));
+  const activation = await host.live("box");
+  const { socket } = await connectTo(activation);
+  host.leases.session.end();
+  for (let n = 0; n < unconfirmedLimits.effectsMax; n += 1) socket.send("");
+  expect(() => socket.send("")).toThrow(expect.objectContaining({ code: "session_over" }));
 });
 
 // -- limits

@@ -1,6 +1,7 @@
 import type { ActivationTableSetup } from "../../infra/host/activation-table.ts";
-import type { HeldLease } from "../../infra/lease/directory.ts";
-import type { Acquisition, Session } from "../../infra/lease/leases.ts";
+import type { HeldLease, HostRecord } from "../../infra/lease/directory.ts";
+import type { Acquisition, MoveOutcome, Session } from "../../infra/lease/leases.ts";
+import { type LoadedObject, nothingStored } from "../../infra/lease/stored-objects.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import type { ObjectRef } from "../../infra/lib/object-ref.ts";
 
@@ -38,11 +39,40 @@ export class FakeLeases
   /** What the next acquisitions wait for. */
   held: Promise<void> | undefined;
   #epoch = 0;
+  readonly #load: (object: ObjectRef) => LoadedObject;
 
-  async acquire(object: ObjectRef): Promise<Acquisition> {
+  /** @param load what an object has stored */
+  constructor(load: (object: ObjectRef) => LoadedObject = () => nothingStored) {
+    this.#load = load;
+  }
+
+  async acquire(object: ObjectRef, _when?: "free" | "mine", load = false): Promise<Acquisition> {
     this.acquired.push(object.key);
     await this.held;
-    return this.#answer(object);
+    const answer = this.#answer(object);
+    return answer.owned && load ? { ...answer, loaded: this.#load(object) } : answer;
+  }
+
+  /** What the next moves come to, once they are decided. */
+  moveOutcome: MoveOutcome | undefined;
+  readonly moves: { readonly lease: HeldLease; readonly toSession: string }[] = [];
+  /** What the next moves wait for. */
+  moveHeld: Promise<void> | undefined;
+
+  async move(lease: HeldLease, toSession: string): Promise<MoveOutcome> {
+    this.moves.push({ lease, toSession });
+    await this.moveHeld;
+    if (!this.session.isValid()) throw new StatefulError("session_over", "ended meanwhile");
+    return this.moveOutcome ?? { outcome: "moved", epoch: ++this.#epoch };
+  }
+
+  isTaking(): boolean {
+    return false;
+  }
+
+  readonly hosts = new Map<string, HostRecord>();
+  host(session: string): HostRecord | undefined {
+    return this.hosts.get(session);
   }
 
   release(lease: HeldLease): void {
@@ -62,10 +92,17 @@ export class FakeLeases
     return new Map(answers);
   }
 
+  /** Of the target of moves: what is not its own is this session's. */
+  elsewhereUnlessMine: string | undefined;
+  readonly mine = new Set<string>();
+  /** Hosts that are known, by their session. */
+  readonly owners = new Map<string, HostRecord>();
+
   #answer(object: ObjectRef): Acquisition {
-    const winner = this.elsewhere.get(object.key);
+    const winner =
+      this.elsewhere.get(object.key) ?? (this.mine.has(object.key) ? undefined : this.elsewhereUnlessMine);
     this.#epoch++;
-    if (winner === undefined) return { owned: true, session: this.session, epoch: this.#epoch };
-    return { owned: false, session: winner, epoch: this.#epoch, owner: undefined };
+    if (winner === undefined) return { owned: true, session: this.session, epoch: this.#epoch, former: "" };
+    return { owned: false, session: winner, epoch: this.#epoch, owner: this.owners.get(winner) };
   }
 }

@@ -5,17 +5,17 @@ import { StatefulError } from "../../infra/lib/errors.ts";
 const visitor = (chain: readonly string[] = []): GateVisitor => ({ objectKey: "box/a", chain });
 
 test("who finds the gate free enters at once, without a promise", () => {
-  expect(new InputGate().enter(visitor())).toBeUndefined();
+  expect(new InputGate(setImmediate).enter(visitor(), true)).toBeUndefined();
 });
 
 test("H4 who waits enters in the order of arrival, one at a time", async () => {
-  const gate = new InputGate();
+  const gate = new InputGate(setImmediate);
   const [first, second, third] = [visitor(), visitor(), visitor()];
   const inside: string[] = [];
-  gate.enter(first);
+  gate.enter(first, true);
   const entered = [
-    Promise.resolve(gate.enter(second)).then(() => inside.push("second")),
-    Promise.resolve(gate.enter(third)).then(() => inside.push("third")),
+    Promise.resolve(gate.enter(second, true)).then(() => inside.push("second")),
+    Promise.resolve(gate.enter(third, true)).then(() => inside.push("third")),
   ];
   gate.leave(first);
   await entered[0];
@@ -24,15 +24,15 @@ test("H4 who waits enters in the order of arrival, one at a time", async () => {
   await entered[1];
   expect(inside).toEqual(["second", "third"]);
   gate.leave(third);
-  expect(gate.enter(visitor())).toBeUndefined();
+  expect(gate.enter(visitor(), true)).toBeUndefined();
 });
 
 test("leaving without being inside lets nobody in", async () => {
-  const gate = new InputGate();
-  gate.enter(visitor());
+  const gate = new InputGate(setImmediate);
+  gate.enter(visitor(), true);
   let isInside = false;
   const waiting = visitor();
-  const entered = Promise.resolve(gate.enter(waiting)).then(() => {
+  const entered = Promise.resolve(gate.enter(waiting, true)).then(() => {
     isInside = true;
   });
   gate.leave(waiting);
@@ -44,9 +44,9 @@ test("leaving without being inside lets nobody in", async () => {
 });
 
 test("H4 a call that comes back to an object which waits for it is refused at once", () => {
-  const gate = new InputGate();
-  gate.enter(visitor());
-  expect(() => gate.enter(visitor(["box/a", "box/b"]))).toThrow(
+  const gate = new InputGate(setImmediate);
+  gate.enter(visitor(), true);
+  expect(() => gate.enter(visitor(["box/a", "box/b"]), true)).toThrow(
     expect.objectContaining({
       code: "call_cycle",
       message: expect.stringContaining("box/a → box/b → box/a"),
@@ -55,17 +55,138 @@ test("H4 a call that comes back to an object which waits for it is refused at on
 });
 
 test("a chain through other objects only waits like anyone else", () => {
-  const gate = new InputGate();
-  gate.enter(visitor());
-  expect(gate.enter(visitor(["box/b", "box/c"]))).toBeInstanceOf(Promise);
+  const gate = new InputGate(setImmediate);
+  gate.enter(visitor(), true);
+  expect(gate.enter(visitor(["box/b", "box/c"]), true)).toBeInstanceOf(Promise);
 });
 
 test("a closed gate refuses who waits and who comes later, with the first cause", async () => {
-  const gate = new InputGate();
-  gate.enter(visitor());
-  const waiting = gate.enter(visitor());
+  const gate = new InputGate(setImmediate);
+  gate.enter(visitor(), true);
+  const waiting = gate.enter(visitor(), true);
   gate.close(new StatefulError("session_over", "first"));
   gate.close(new StatefulError("not_owner", "second"));
   await expect(waiting).rejects.toThrow("first");
-  expect(() => gate.enter(visitor())).toThrow("first");
+  expect(() => gate.enter(visitor(), true)).toThrow("first");
+});
+
+// -- locked by storage
+
+/** A gate whose turns a test counts. */
+class Turns {
+  readonly inside: string[] = [];
+  readonly #due: (() => void)[] = [];
+  readonly gate = new InputGate((callback) => this.#due.push(callback));
+
+  enter(name: string, holds = false, who = visitor()): GateVisitor {
+    const entered = this.gate.enter(who, holds);
+    if (entered === undefined) this.inside.push(name);
+    else
+      void entered.then(
+        () => this.inside.push(name),
+        ({ code }) => this.inside.push(`${name}: ${code}`),
+      );
+    return who;
+  }
+
+  async take(): Promise<string[]> {
+    await Promise.resolve();
+    await Promise.resolve();
+    return this.inside.splice(0);
+  }
+
+  async turn(): Promise<string[]> {
+    for (const callback of this.#due.splice(0)) callback();
+    return this.take();
+  }
+}
+
+test("while storage has it locked nobody enters; afterwards one enters per turn, in order", async () => {
+  const turns = new Turns();
+  turns.gate.lock(false);
+  expect(turns.gate.isOpen).toBe(false);
+  for (const name of ["a", "b", "c"]) turns.enter(name);
+  expect(await turns.take()).toEqual([]);
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual(["a"]);
+  turns.enter("d"); // behind those who wait, though the gate is not locked
+  expect(await turns.take()).toEqual([]);
+  for (const name of ["b", "c", "d"]) expect(await turns.turn()).toEqual([name]);
+  expect(turns.gate.isOpen).toBe(false); // the last one's turn
+  expect(await turns.turn()).toEqual([]);
+  expect(turns.gate.isOpen).toBe(true);
+});
+
+test("locks are counted, and one that is taken in somebody's turn keeps the rest out", async () => {
+  const turns = new Turns();
+  turns.gate.lock(false);
+  turns.gate.lock(false);
+  for (const name of ["a", "b"]) turns.enter(name);
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual([]);
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual(["a"]);
+  turns.gate.lock(false); // what has entered reads
+  expect(await turns.turn()).toEqual([]);
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual(["b"]);
+});
+
+test("an unlock in the middle of somebody's turn lets nobody in before the next", async () => {
+  const turns = new Turns();
+  turns.gate.lock(false);
+  for (const name of ["a", "b", "c"]) turns.enter(name);
+  turns.gate.unlock(false);
+  turns.gate.lock(false);
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual(["a"]);
+  expect(await turns.turn()).toEqual(["b"]);
+});
+
+test("a serial event that reads keeps the gate until it leaves and its read has ended", async () => {
+  const turns = new Turns();
+  const holder = turns.enter("holder", true);
+  turns.gate.lock(false);
+  turns.enter("next", true);
+  turns.gate.leave(holder);
+  expect(await turns.take()).toEqual(["holder"]);
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual(["next"]);
+});
+
+test("those who wait and hold enter one at a time; those who do not, after them", async () => {
+  const turns = new Turns();
+  turns.gate.lock(true);
+  const first = turns.enter("first", true);
+  turns.enter("second");
+  turns.gate.unlock(true);
+  expect(await turns.take()).toEqual(["first"]);
+  expect(await turns.turn()).toEqual([]);
+  turns.gate.leave(first);
+  expect(await turns.take()).toEqual(["second"]);
+});
+
+test("H4 a call of the object's own chain waits for a read, and is refused while a transaction is open", async () => {
+  const turns = new Turns();
+  const chained = visitor(["box/a", "box/b"]);
+  turns.gate.lock(false);
+  turns.enter("chained", false, chained);
+  turns.gate.lock(true);
+  expect(() => turns.gate.enter(chained, false)).toThrow(expect.objectContaining({ code: "call_cycle" }));
+  turns.enter("another chain", false, visitor(["box/b"]));
+  turns.gate.unlock(true);
+  expect(await turns.take()).toEqual([]);
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual(["chained"]);
+  expect(await turns.turn()).toEqual(["another chain"]);
+});
+
+test("closed while it is locked: who waits is told, and an unlock lets nobody in", async () => {
+  const turns = new Turns();
+  turns.gate.lock(false);
+  turns.enter("a");
+  turns.gate.close(new StatefulError("fenced", "over"));
+  turns.gate.unlock(false);
+  expect(await turns.take()).toEqual(["a: fenced"]);
+  expect(() => turns.gate.enter(visitor(), false)).toThrow("over");
 });

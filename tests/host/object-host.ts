@@ -1,19 +1,31 @@
 import { Activation } from "../../infra/host/activation.ts";
 import { ActivationTable } from "../../infra/host/activation-table.ts";
 import { type ClassRuntime, classRuntime } from "../../infra/host/class-runtime.ts";
+import { MemoryAccounts } from "../../infra/host/memory-account.ts";
+import { MemoryCheck } from "../../infra/host/memory-check.ts";
+import { type CallObject, objectCalls } from "../../infra/host/object-calls.ts";
 import { OpenEvent } from "../../infra/host/open-event.ts";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
-import { type SocketCarrier, VirtualSocket } from "../../infra/host/virtual-socket.ts";
+import type {
+  EdgeEvents,
+  EdgeName,
+  EdgePort,
+  EdgePorts,
+  OwnerFacts,
+  SocketRecord,
+} from "../../infra/host/edge-port.ts";
+import type { MovePeers } from "../../infra/host/move-ports.ts";
+import type { SocketCarrier, VirtualSocket } from "../../infra/host/virtual-socket.ts";
 import type { HostLoad } from "../../infra/lease/directory.ts";
 import type { Log, LogFields } from "../../infra/lib/log.ts";
+import { StatefulError } from "../../infra/lib/errors.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
-import type { Objects } from "../../infra/object/context.ts";
 import { UpgradeSlot } from "../../infra/object/event.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
-import type { TopicEdge } from "../../infra/topics/topic-hub.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 import { FakeLeases } from "./fake-lease.ts";
+import { FakeStores } from "./fake-stores.ts";
 
 /** Keeps what was logged. */
 export class LogBook implements Log {
@@ -41,21 +53,36 @@ export class LogBook implements Log {
 export class ObjectHost {
   readonly clock = new VirtualClock();
   readonly log = new LogBook();
-  readonly leases = new FakeLeases();
+  readonly stores = new FakeStores(this.clock);
+  readonly leases = new FakeLeases((object) => this.stores.load(object));
   readonly resources = new ResourcePool();
   readonly table: ActivationTable;
   readonly load: { -readonly [Field in keyof HostLoad]: HostLoad[Field] } = {
     objects: 0,
     objectsMax: 10,
     memoryUsedBytes: 0,
-    memoryLimitBytes: 1000,
+    memoryLimitBytes: 1_000_000,
   };
   isDraining = false;
+  readonly edgePorts = new FakeEdgePorts();
+  /** Answers when an object is to move away. */
+  beginMove: MovePeers["begin"] = async () => {
+    throw new StatefulError("owner_unreachable", "there is no other host");
+  };
+  /** Answers calls from one object to another. */
+  call: CallObject = nobody;
   readonly #classes = new Map<string, ClassRuntime>();
 
   constructor(...classes: AnyObjectClass[]) {
     for (const objectClass of classes) this.install(objectClass);
+    const check = new MemoryCheck<Activation>({
+      accounts: new MemoryAccounts(this.log),
+      log: this.log,
+      activations: () => this.table.all(),
+      stop: (activation, cause) => this.table.stopOffender(activation, cause),
+    });
     this.table = new ActivationTable({
+      swept: (nowMs) => check.look(nowMs),
       leases: this.leases,
       classes: this.#classes,
       region: "ams",
@@ -63,7 +90,11 @@ export class ObjectHost {
       log: this.log,
       isDraining: () => this.isDraining,
       load: () => this.load,
-      callsFrom: noCalls,
+      callsFrom: objectCalls((request, chain) => this.call(request, chain)),
+      stores: this.stores,
+      version: "test",
+      edgePorts: this.edgePorts,
+      movePeers: { begin: (target, offer) => this.beginMove(target, offer) },
       checkState: true,
     });
   }
@@ -85,7 +116,7 @@ export class ObjectHost {
   }
 }
 
-const noCalls = (): Objects => () => ({}) as never; // nobody is there to be called
+const nobody: CallObject = async () => new Response("nobody is there to be called", { status: 503 });
 
 /** One request, as the dispatcher hands it over. */
 export async function fetchFrom(
@@ -102,14 +133,16 @@ export const post = { init: { method: "POST" } } as const;
 
 /** What an edge was told to do with one socket. */
 export class FakeCarrier implements SocketCarrier {
-  readonly edge: TopicEdge;
+  readonly edge: FakeEdge;
   readonly socketId = 1;
+  handledCount = 0;
+  kept: { readonly attachment: Uint8Array | undefined; readonly tags: readonly string[] } | undefined;
   readonly sent: SocketData[] = [];
   readonly topics: string[] = [];
   closed: { readonly code: number; readonly reason: string } | undefined;
   isCongested = false;
 
-  constructor(edge: TopicEdge = new FakeEdge()) {
+  constructor(edge: FakeEdge = new FakeEdge()) {
     this.edge = edge;
   }
   send(message: SocketData): number {
@@ -135,20 +168,77 @@ export class FakeCarrier implements SocketCarrier {
   terminate(): void {
     this.close(1006, "");
   }
+  handled(count: number): void {
+    this.handledCount += count;
+  }
+  keep(attachment: Uint8Array | undefined, tags: readonly string[]): void {
+    this.kept = { attachment, tags };
+  }
   bufferedBytes(): number {
     return 0;
   }
 }
 
-/** An edge that keeps the frames which it was sent. */
-export class FakeEdge implements TopicEdge {
-  readonly frames: { readonly topic: string; readonly message: SocketData; readonly except: number }[] = [];
-  isCongested = false;
+let edges = 0;
 
+/** An edge that keeps what it was told, and tells what a test has it tell. */
+export class FakeEdge implements EdgePort {
+  readonly edge: EdgeName = { process: `process-${++edges}`, hostId: "edge", region: "nrt" };
+  readonly frames: { readonly topic: string; readonly message: SocketData; readonly except: number }[] = [];
+  /** Commands that concern the object as a whole, in order. */
+  readonly told: string[] = [];
+  readonly carriers = new Map<number, FakeCarrier>();
+  /** What it answers to a roll call; undefined: nothing. */
+  records: readonly SocketRecord[] | undefined = [];
+  /** Its other end, once it is attached. */
+  events: EdgeEvents | undefined;
+  facts: OwnerFacts | undefined;
+  cursors: ReadonlyMap<number, number> | undefined;
+  isCongested = false;
+  isReachable = true;
+  readonly lastWord = undefined;
+  bufferedBytes = 0;
+
+  carrier(socketNumber: number): FakeCarrier {
+    const carrier = this.carriers.get(socketNumber) ?? new FakeCarrier(this);
+    this.carriers.set(socketNumber, carrier);
+    return carrier;
+  }
   publish(_objectKey: string, topic: string, message: SocketData, except: number): boolean {
     if (this.isCongested) return false;
     this.frames.push({ topic, message, except });
     return true;
+  }
+  rollCall(): void {
+    this.told.push("rollCall");
+    if (this.records) this.events?.roll(this.records, "all", true);
+  }
+  asleep(): void {
+    this.told.push("asleep");
+  }
+  hold(): void {
+    this.told.push("hold");
+  }
+  goOn(): void {
+    this.told.push("goOn");
+  }
+  moved(toSession: string, epoch: number): void {
+    this.told.push(`moved ${toSession} ${epoch}`);
+  }
+  close(error: StatefulError): void {
+    this.told.push(`close ${error.code}`);
+  }
+}
+
+/** The edges of a test, by the name of their process. */
+export class FakeEdgePorts implements EdgePorts {
+  readonly known = new Map<string, FakeEdge>();
+
+  to(edge: EdgeName, owner: OwnerFacts, cursors: ReadonlyMap<number, number>, events: EdgeEvents): EdgePort {
+    const port = this.known.get(edge.process) ?? new FakeEdge();
+    this.known.set(edge.process, port);
+    Object.assign(port, { facts: owner, cursors, events });
+    return port;
   }
 }
 
@@ -163,13 +253,14 @@ export async function connectTo(
   const response = await activation.fetch(request, new OpenEvent(activation, target, slot));
   if (slot.accepted === undefined)
     throw new Error(`not upgraded: ${response.status} ${await response.text()}`);
-  const socket = new VirtualSocket(activation, carrier, {
-    id: "socket-1",
-    remoteAddress: "192.0.2.1",
-    data: slot.accepted.data,
-    behaviour: slot.accepted.behaviour,
-  });
-  activation.addSocket(socket);
+  const { edge } = carrier;
+  const attached =
+    activation.edges.at(edge.edge.process) ??
+    activation.edges.attach(edge.edge, (events, facts) => Object.assign(edge, { events, facts }));
+  const number = edge.carriers.size + 1;
+  edge.carriers.set(number, carrier);
+  const client = { id: `socket-${number}`, remoteAddress: "192.0.2.1", kind: "websocket" } as const;
+  const socket = attached.accept(activation, number, slot.accepted, client);
   await socket.opened();
   return { socket, carrier };
 }

@@ -4,6 +4,7 @@ import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import type { SqlConnection } from "../../infra/lease/sql-connection.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { Sqld } from "../support/sqld.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
 import { until } from "../support/wait.ts";
 
 function connection(name: string, asked: string[], isUp: () => boolean): SqlConnection {
@@ -12,7 +13,12 @@ function connection(name: string, asked: string[], isUp: () => boolean): SqlConn
     if (!isUp()) throw new StatefulError("directory_unavailable", `${name} does not answer.`);
     return [];
   };
-  return { query, batch: query, close: async () => void asked.push(`${name} closed`) };
+  return {
+    query,
+    batch: query,
+    reset: () => undefined,
+    close: async () => void asked.push(`${name} closed`),
+  };
 }
 
 const statement = { sql: "SELECT 1", args: {} };
@@ -23,6 +29,7 @@ test("L1 a call that was not answered sends the next one the other way, and clos
   const either = new AlternatingConnection(
     connection("socket", asked, () => isFirstUp),
     connection("http", asked, () => true),
+    new VirtualClock(),
   );
   await either.query(statement);
   isFirstUp = false;
@@ -33,6 +40,28 @@ test("L1 a call that was not answered sends the next one the other way, and clos
   await either.batch([statement]);
   await either.close();
   expect(asked).toEqual(["socket", "socket", "http", "http", "http closed", "socket closed"]);
+});
+
+test("the first way is tried again after 30 s, and after twice as long each time that it alone fails", async () => {
+  const asked: string[] = [];
+  const clock = new VirtualClock();
+  let isFirstUp = false;
+  const either = new AlternatingConnection(
+    connection("socket", asked, () => isFirstUp),
+    connection("http", asked, () => true),
+    clock,
+  );
+  const ask = () => either.query(statement).catch(() => undefined);
+  for (const afterMs of [0, 0, 29_000, 1_000, 0, 59_000, 1_000, 0]) {
+    await clock.advance(afterMs);
+    await ask();
+  }
+  expect(asked).toEqual(["socket", "http", "http", "socket", "http", "http", "socket", "http"]);
+  isFirstUp = true;
+  await clock.advance(120_000);
+  await ask();
+  await ask();
+  expect(asked.slice(-2)).toEqual(["socket", "socket"]);
 });
 
 test("L1 renewals are answered while 300 requests of this process are held open elsewhere", async () => {

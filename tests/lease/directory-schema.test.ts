@@ -2,11 +2,13 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import { migrate, schemaVersion } from "../../infra/lease/directory-schema.ts";
 import { RemoteConnection } from "../../infra/lease/remote-connection.ts";
 import { type SqlConnection, statement } from "../../infra/lease/sql-connection.ts";
 import { WorkerConnection } from "../../infra/lease/worker-connection.ts";
 import { systemClock } from "../../infra/lib/clock.ts";
+import { objectRef } from "../../infra/lib/object-ref.ts";
 import { Sqld } from "../support/sqld.ts";
 
 const hostsCount = 6;
@@ -50,13 +52,64 @@ test("migrating again changes nothing", async () => {
   expect(await connection.query(statement("SELECT generation FROM directory", {}))).toEqual(before);
 });
 
+test("a host of version 2 works on the tables of version 3, and what it does is read as it was meant", async () => {
+  const connection = file();
+  await migrate(connection);
+  const now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+  const session = (name: string) => `
+    INSERT INTO sessions (session, host_id, region, private_url, public_url, classes, version, draining, load, ttl_ms,
+      opened_at, expires_at, counter)
+    SELECT '${name}', 'old', 'iad', '', '', '[]', '2', 0, '{}', 60000, ${now}, ${now} + 60000, 1`;
+  const acquire = (name: string) => `
+    INSERT INTO leases (class, id, session, epoch) VALUES ('room', 'one', '${name}', 1)
+    ON CONFLICT (class, id) DO UPDATE SET session = excluded.session, epoch = max(leases.epoch + 1, excluded.epoch)`;
+  const run = (...texts: string[]) => connection.batch(texts.map((text) => statement(text, {})));
+  await run(session("old"), acquire("old"));
+  const directory = connectDirectory({ url: url() });
+  try {
+    const load = { objects: 0, objectsMax: 1, memoryUsedBytes: 0, memoryLimitBytes: 1 };
+    const facts = { hostId: "new", region: "iad", privateUrl: "", publicUrl: "", classes: [], version: "3" };
+    const { position } = await directory.openSession({
+      ...facts,
+      session: "new",
+      draining: false,
+      load,
+      ttlMs: 60_000,
+    });
+    const one = objectRef("room", "one");
+    let slot = 1;
+    const take = async () => {
+      const parts = { acquire: [{ object: one, when: "free" as const }], adopt: [], release: [], move: [] };
+      const answer = await directory.commit({
+        session: "new",
+        slot: slot++,
+        ...parts,
+        writes: [],
+        seen: position,
+      });
+      return answer.outcome === "committed" ? answer.leases.get(one.key) : undefined;
+    };
+    expect(await take()).toMatchObject({ session: "old", alive: true, former: "" });
+    await run("UPDATE sessions SET ended = 1 WHERE session = 'old'");
+    expect(await take()).toMatchObject({ session: "new", former: "old" });
+    // The older host takes over what the newer one had, and then is gone as well.
+    await run(session("older"), acquire("older"));
+    expect(await take()).toMatchObject({ session: "older" });
+    await run("UPDATE sessions SET ended = 1 WHERE session = 'older'");
+    expect(await take()).toMatchObject({ session: "new", former: "older" });
+  } finally {
+    await directory.close();
+  }
+});
+
 test("a database that is newer than the code is refused, with what to do", async () => {
   const connection = file();
   await migrate(connection);
   await connection.batch([statement(`INSERT INTO schema_versions VALUES (${schemaVersion + 1}, 0)`, {})]);
   // Not `expect().rejects`: it waits in a loop of its own, which hears nothing from a Worker.
   const error = await migrate(connection).catch((refusal: unknown) => refusal);
-  expect(String(error)).toMatch(/schema version 2; this build knows 1 at most.*newer build/);
+  const versions = `schema version ${schemaVersion + 1}; this build knows ${schemaVersion} at most`;
+  expect(String(error)).toMatch(new RegExp(`${versions}.*newer build`));
 });
 
 function url(): string {

@@ -313,6 +313,56 @@ test("L1 stop hands the session back, and is over though the directory answers n
   expect(stuck.host.events.some((event) => event.name === "sessionOver")).toBe(false);
 });
 
+test("L1 each session is announced before it is asked for, and the hand-back when it is done", async () => {
+  begin();
+  const announced: string[] = [];
+  const announcedWhenAsked: (string | undefined)[] = [];
+  const road = new HeldDirectory(primary);
+  road.request = async (call) => {
+    if (call !== "openSession") return;
+    announcedWhenAsked.push(announced.at(-1));
+    // Long enough for one to be given up that was never confirmed.
+    if (announcedWhenAsked.length <= 3) await never;
+  };
+  const host = await drive(LeaseHost.start(road, { clock, onSession: (session) => announced.push(session) }));
+  running.push(host);
+  expect(announced.length).toBeGreaterThan(1);
+  expect(announced.at(-1)).toBe(host.leases.session.id);
+  expect(announcedWhenAsked.at(-1)).toBe(host.leases.session.id);
+  await primary.endSession(host.leases.session.id);
+  const before = announced.length;
+  await clock.advance(4_000);
+  expect(announced.slice(before)).toEqual([host.leases.session.id]);
+  expect(announcedWhenAsked.at(-1)).toBe(host.leases.session.id);
+  await drive(host.leases.stop());
+  expect(announced.slice(before + 1)).toEqual([""]);
+});
+
+test("L1 a hand-back that nobody heard is not announced", async () => {
+  begin();
+  const announced: string[] = [];
+  const { host, road } = await start({ onSession: (session) => announced.push(session) });
+  road.request = () => never;
+  await drive(host.leases.stop());
+  expect(announced).toEqual([host.leases.session.id]);
+});
+
+test("L1 stop hands back the session that was asked for and not confirmed, too", async () => {
+  begin();
+  const { host, road } = await start();
+  const watcher = await start();
+  road.answer = async (call) => {
+    if (call === "openSession") await never;
+  };
+  await primary.endSession(host.leases.session.id);
+  await clock.advance(3_000 + 1_000);
+  await drive(watcher.host.leases.refresh());
+  expect(watcher.host.leases.hosts).toHaveLength(2);
+  await drive(host.leases.stop());
+  await drive(watcher.host.leases.refresh());
+  expect(watcher.host.leases.hosts).toHaveLength(1);
+});
+
 /** Lets time pass until the work is done. */
 async function drive<T>(work: Promise<T>): Promise<T> {
   let isDone = false;

@@ -21,6 +21,10 @@ class HandClock implements Clock {
     return () => this.timers.delete(timer);
   }
 
+  nextTurn(callback: () => void): void {
+    setImmediate(callback);
+  }
+
   advance(byMs: number): void {
     this.#nowMs += byMs;
     for (const timer of [...this.timers].toSorted((a, b) => a.atMs - b.atMs)) {

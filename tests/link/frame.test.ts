@@ -68,7 +68,11 @@ const hello: fc.Arbitrary<Hello> = fc.record({
   },
 });
 
-const json = fc.jsonValue({ maxDepth: 5 }).filter((value) => !JSON.stringify(value).includes("__proto__"));
+/** As it travels: the packed form of -0 is that of 0, as JSON's is. */
+const json = fc
+  .jsonValue({ maxDepth: 5 })
+  .map((value): unknown => JSON.parse(JSON.stringify(value)))
+  .filter((value) => !JSON.stringify(value).includes("__proto__"));
 
 const error = fc
   .record({

@@ -232,6 +232,39 @@ describe("windows", () => {
     expect(pair.acceptor.handlers.messages()).toHaveLength(5);
   });
 
+  test.each([
+    ["its debt", { channelDebtBytesMax: 200 * kib }],
+    ["the queue of the link", { linkQueueBytes: 150 * kib, linkWindowBytes: 32 * kib }],
+  ])(
+    "K4: what %s has no room for waits until something has moved, and meanwhile others have their turn",
+    async (_, limits) => {
+      const { clock, dialer, acceptor } = await linkPair(limits);
+      acceptor.handlers.consumes = false;
+      const channel = dialer.link.open("x", null, dialer.handlers.ofChannel);
+      let refusals = 0;
+      const sending = (async () => {
+        for (let sent = 0; sent < 8; sent += 1) {
+          await channel.writable();
+          while (!channel.send(sent, bytes(sent % 2 === 0 ? 60 * kib : 100 * kib))) {
+            // Without end, and no event would be taken again.
+            if (++refusals > 100) throw new Error("It asks again and again in one turn.");
+            await channel.writable();
+          }
+        }
+      })();
+      sending.catch(() => undefined);
+      for (let taken = 0; taken < 8; taken += 1) {
+        await clock.advance(10);
+        const next = acceptor.handlers.messages()[taken];
+        const there = next && acceptor.handlers.channels.get(next.id);
+        there?.consumed(next?.payload.length ?? 0);
+      }
+      await sending;
+      expect(acceptor.handlers.messages().map(({ kind }) => kind)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+      expect(refusals).toBeLessThan(10);
+    },
+  );
+
   test("K4: one payload always passes, even larger than every window", async () => {
     const pair = await linkPair({
       channelWindowBytes: 10,
@@ -245,6 +278,27 @@ describe("windows", () => {
     await pair.clock.advance(10);
     expect(pair.acceptor.handlers.messages()).toHaveLength(1);
   });
+
+  test.each([
+    ["the debt that hosts grant", {}],
+    ["a debt far below the window", { channelDebtBytesMax: 1_000 }],
+  ])(
+    "K4: nor does what was consumed before and not told of yet keep a payload over %s back",
+    async (_, limits) => {
+      const { clock, dialer, acceptor } = await linkPair(limits);
+      const channel = dialer.link.open("x", null, dialer.handlers.ofChannel);
+      for (const size of [10, 5 * 1024 * kib, 300, 2_000]) {
+        let isSent = false;
+        for (let tries = 0; !isSent && tries < 20; tries += 1) {
+          isSent = channel.send(1, bytes(size));
+          await clock.advance(10);
+        }
+        expect([size, isSent]).toEqual([size, true]);
+      }
+      expect(acceptor.handlers.messages()).toHaveLength(4);
+      expect(channel.isOpen).toBe(true);
+    },
+  );
 
   test("K4: a peer that sends past the debt loses the channel", async () => {
     const raw = await rawPeer({ channelDebtBytesMax: 1_000 });

@@ -44,6 +44,16 @@ export class FakeScope implements ObjectScope {
     this.chains.push(chain);
     return () => ({}) as never; // nobody is there to be called
   }
+  readonly isGateShut = false;
+  async waitAtGate(): Promise<void> {
+    // It never is shut.
+  }
+  /** Nothing is stored here: that is the machinery's, and tested there. */
+  readonly storage = {} as never; // nobody calls it
+  readonly alarms = {} as never; // as above: nobody calls it
+  storageFor(): never {
+    return this.storage;
+  }
   enter(event: ObjectEvent): void | Promise<void> {
     this.entered.push(event);
     return this.gate;
@@ -52,6 +62,14 @@ export class FakeScope implements ObjectScope {
     const errorId = `error-${this.failures.length + 1}`;
     this.failures.push({ errorId, thrown });
     return errorId;
+  }
+  /** What a test aborts. */
+  readonly ending = new AbortController();
+  get signal(): AbortSignal {
+    return this.ending.signal;
+  }
+  signalOf(_: ObjectEvent, ofClient: AbortSignal): AbortSignal {
+    return AbortSignal.any([this.ending.signal, ofClient]);
   }
   waitUntil(): void {
     // Nothing here sleeps, so nothing has to be kept awake.
@@ -150,6 +168,8 @@ export class FakeSocket implements RawSocket {
   closed: { readonly code: number | undefined; readonly reason: string | undefined } | undefined;
   readyState: RawSocket["readyState"] = 1;
   binaryType: RawSocket["binaryType"] = "uint8array";
+  attachment: unknown;
+  tags: readonly string[] = [];
 
   constructor(data: object, behaviour: SocketBehaviour) {
     this.data = data;

@@ -2,8 +2,7 @@ import { afterAll, beforeAll, expect, setSystemTime, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { StartReason } from "../../infra/object/context.ts";
-import { LifecycleEvent } from "../../infra/object/handles.ts";
+import { StartEvent } from "../../infra/object/handles.ts";
 import { classDefinition } from "../../infra/object/object.ts";
 import channel from "../../objects/channel.ts";
 import counter from "../../objects/counter.ts";
@@ -82,7 +81,7 @@ afterAll(async () => {
 async function startedChannel(streamer: string): Promise<FakeHost> {
   const definition = classDefinition(channel);
   const host = new FakeHost(channel, { id: streamer, resources: { db: definition?.resources.db?.() } });
-  await definition?.onStart?.(new LifecycleEvent<StartReason>(host.scope, "create"));
+  await definition?.onStart?.(new StartEvent(host.scope, { reason: "create", gapMs: undefined }));
   return host;
 }
 

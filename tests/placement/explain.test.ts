@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { refusal } from "../../infra/placement/eligibility.ts";
-import { explain, refusalInWords } from "../../infra/placement/explain.ts";
+import { explain } from "../../infra/placement/explain.ts";
 import { place } from "../../infra/placement/place.ts";
+import { refusalInWords } from "../../infra/placement/refusal-words.ts";
 import { host, measured, question } from "./questions.ts";
 
 const near = host("near", { load: { objects: 250 } });
@@ -78,6 +79,24 @@ describe("P8 reasons in words", () => {
     expect(refusalInWords("memory_limit", asked, undefined)).toBe("It is at its memory limit.");
     expect(refusalInWords("object_limit", asked, undefined)).toBe("It is at its object limit.");
     expect(refusalInWords("draining", asked, near)).toBe("It is going away and takes nothing new.");
+  });
+
+  test("P8 versions, an image by its tag alone", () => {
+    const old = host("old", { version: "registry.fly.io/app:deployment-1@sha256:0a" });
+    const asked = question([old, host("new", { version: "registry.fly.io/app:deployment-2@sha256:0b" })]);
+    const { refused } = explain(asked, place(asked), undefined);
+    expect(refused[0]?.why).toBe(
+      'It runs version "deployment-1", which is older than version "deployment-2".',
+    );
+    const long = refusalInWords("older_version", asked, host("a", { version: "9".repeat(999) }), undefined);
+    expect(long).toBe(`It runs version "${"9".repeat(80)}", which is older than another version.`);
+  });
+
+  test("P8 moves", () => {
+    const asked = question([]);
+    expect(refusalInWords("present_owner", asked, near)).toBe("The object lives there already.");
+    expect(refusalInWords("not_wished", asked, near)).toBe("It is not where the object was to be moved.");
+    expect(refusalInWords("little_room", asked, near)).toContain("90 % full or more");
   });
 
   test("P8 a long list of classes is cut", () => {

@@ -136,6 +136,73 @@ test("P7 least loaded: hosts within one step share, as equals do", () => {
   expect(place(question(hosts, { policy })).ranked).toEqual(nearest);
 });
 
+describe("P9 the newest version that can", () => {
+  const image = (ulid: string) => `registry.fly.io/app:deployment-${ulid}@sha256:0a`;
+  const [before, after] = [image("01J10AAAAAAAAAAAAAAAAAAAAA"), image("01J9AAAAAAAAAAAAAAAAAAAAAA")] as const;
+
+  test("P9 a start goes to the newest that is up, near or far", () => {
+    const hosts = [host("near", { version: before }), host("far", { version: after, region: "nrt" })];
+    const answer = place(question(hosts));
+    expect(hostIds(answer.ranked)).toEqual(["far"]);
+    expect(answer.refused).toEqual([
+      { session: "session-of-near", hostId: "near", region: "iad", reason: "older_version" },
+    ]);
+  });
+
+  const sick: readonly HostSketch[] = [
+    { draining: true },
+    { classes: [] },
+    { region: "nrt" },
+    { load: { objects: 1000 } },
+    { load: { memoryUsedBytes: 10, memoryLimitBytes: 10 } },
+  ];
+  for (const sketch of sick) {
+    test(`P9 a newest version that may not take it hides no older one: ${JSON.stringify(sketch)}`, () => {
+      const hosts = [
+        host("old", { version: "v1" }),
+        host("older", { version: "v0" }),
+        host("new", { version: "v2", ...sketch }),
+      ];
+      const policy = { strategy: "nearest", regions: ["iad"] } as const;
+      const { ranked, refused } = place(question(hosts, { policy }));
+      expect(hostIds(ranked)).toEqual(["old"]);
+      expect(refused.find(({ hostId }) => hostId === "new")?.reason).not.toBe("older_version");
+      expect(refused.find(({ hostId }) => hostId === "older")?.reason).toBe("older_version");
+    });
+  }
+
+  test("P9 nor does one that was asked and did not take it", () => {
+    const hosts = [host("old", { version: "v1" }), host("new", { version: "v2" })];
+    const excluded = new Map([["session-of-new", "unreachable" as const]]);
+    const { ranked, refused } = place(question(hosts, { excluded }));
+    expect(hostIds(ranked)).toEqual(["old"]);
+    expect(refused.map(({ hostId, reason }) => [hostId, reason])).toEqual([["new", "unreachable"]]);
+  });
+
+  test("P9 hosts that say nothing of their version are all alike", () => {
+    const hosts = [host("a", { version: "dev" }), host("b", { version: "dev" })];
+    expect(place(question(hosts)).refused).toEqual([]);
+  });
+
+  test("P9 what is ranked has one version, and nothing that is refused for its age may be newer", () => {
+    fc.assert(
+      fc.property(anyQuestion, fc.array(fc.constantFrom("v1", "v9", "v10")), (asked, versions) => {
+        const hosts = asked.hosts.map((each, index) => ({ ...each, version: versions[index] ?? "v9" }));
+        const { ranked, refused } = place({ ...asked, hosts });
+        const order = ["v1", "v9", "v10"];
+        const [newest, ...others] = new Set(ranked.map(({ host }) => order.indexOf(host.version)));
+        expect(others).toEqual([]);
+        const older = refused.filter(({ reason }) => reason === "older_version");
+        expect(older.length > 0 && newest === undefined).toBe(false);
+        for (const { session } of older) {
+          const version = hosts.find((each) => each.session === session)?.version ?? "";
+          expect(order.indexOf(version)).toBeLessThan(newest ?? -1);
+        }
+      }),
+    );
+  });
+});
+
 test("nobody is there: the answer is empty, not an error", () => {
   expect(place(question([]))).toEqual({ ranked: [], refused: [] });
 });

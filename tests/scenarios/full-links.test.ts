@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { fromEdge, fromOwner } from "../../infra/edge/forward-protocol.ts";
+import { toEdge } from "../../infra/edge/socket-protocol.ts";
 import { LinkChannel } from "../../infra/link/link-channel.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { RawClient } from "../support/raw-client.ts";
@@ -87,7 +88,7 @@ test("E9 an upgrade whose answer is refused leaves no socket with the object, no
 test("reports of handled messages that are refused are made up for, so that a socket never seems stuck", async () => {
   const client = await SocketClient.open(cluster.socketUrl("ams", "/full/a/live"));
   let reports = 0;
-  refuse((kind) => kind === fromOwner.handled && reports++ % 2 === 0);
+  refuse((kind) => kind === toEdge.handled && reports++ % 2 === 0);
   // Far more than may be under way at once.
   for (let n = 1; n <= 10_000; n++) {
     client.send("x");

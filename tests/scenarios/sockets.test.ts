@@ -46,7 +46,7 @@ const talk = object("talk", { ...inIad, limits: { messageBytesMax: 3 * mebibyte 
       else if (verb === "unsubscribe") ws.unsubscribe(argument);
       else if (verb === "publish") ws.publish("all", argument);
       else if (verb === "throw") throw new Error(secretText);
-      else if (verb === "flood") for (let n = 0; n < 12; n++) ws.send(new Uint8Array(mebibyte));
+      else if (verb === "flood") for (let n = 0; n < 24; n++) ws.send(new Uint8Array(mebibyte));
       else if (verb === "fill") {
         for (let n = 0; n < 3; n++) ws.send(new Uint8Array(mebibyte));
         // To the last bytes: what the socket is then closed with does not fit either.
@@ -417,16 +417,17 @@ describe("a reader that is too slow", () => {
         });
         largestBytes = Math.max(largestBytes, buffered(region));
       };
-      while (largestBytes < 2 * mebibyte) await publish();
-      await until("the slow one is gone", async () => (await counts(id)).subscribers === 1);
+      // The kernel takes some megabytes for a client before anything waits here.
+      while ((await counts(id)).subscribers === 2 && sent < 1000) await publish();
+      expect((await counts(id)).subscribers).toBe(1);
+      expect(largestBytes).toBeGreaterThan(0);
       for (let n = 0; n < 50; n++) await publish();
       await quick.hears(sent);
       expect(quick.heard.map((message) => Number(String(message).split(":")[0]))).toEqual(
         Array.from({ length: sent }, (_, n) => n),
       );
       expect(witness(id).closings.map(([code]) => code)).toEqual([4408]);
-      // The kernel takes some megabytes for a client; beyond those the edge keeps its limit and what came last.
-      expect(sent * text.length).toBeLessThan(20 * mebibyte);
+      // The edge keeps its limit and what came until the next sweep.
       expect(largestBytes).toBeLessThan(4 * mebibyte);
       expect(quick.closing).toBeUndefined();
       quick.close();
@@ -449,19 +450,22 @@ function maskedText(text: string): Buffer {
 }
 
 describe("a host that goes", () => {
-  test("the link's loss is 1012 at the client and 1006 at the handler", async () => {
+  test("E14 a link that breaks between two living hosts costs no socket, and no message", async () => {
     const client = await connect("ams", "/talk/cut/commands");
     await until("it is open", async () => (await counts("cut")).subscribers === 1);
-    for (const link of cluster.host("iad").parts.links.pool.links())
-      link.close(new StatefulError("outcome_unknown", "cut by the test"));
-    expect((await client.closed())[0]).toBe(1012);
+    const words = Array.from({ length: 30 }, (_, index) => `word${index}`);
+    for (const [index, word] of words.entries()) {
+      client.send(word);
+      if (index % 10 === 5)
+        for (const link of cluster.host("iad").parts.links.pool.links())
+          link.close(new StatefulError("outcome_unknown", "cut by the test"));
+      if (index % 10 === 7) await client.hears(index);
+    }
+    expect(await client.hears(words.length)).toEqual(words.map((word) => `?${word}`));
+    expect(witness("cut").closings).toEqual([]);
+    expect(await counts("cut")).toEqual({ subscribers: 1, sockets: 1 });
+    client.close();
     await gone("cut");
-    expect(witness("cut").closings.map(([code]) => code)).toEqual([1006]);
-    expect((await counts("cut")).subscribers).toBe(0);
-    const again = await connect("ams", "/talk/cut/commands");
-    again.send("back");
-    expect(await again.hears(1)).toEqual(["?back"]);
-    again.close();
   });
 
   test("an edge that stops closes its clients with 1012, and the owner's handlers hear", async () => {
@@ -476,14 +480,18 @@ describe("a host that goes", () => {
     expect((await counts("edge-stops")).subscribers).toBe(0);
   });
 
-  test("an owner that stops closes the sockets at every edge with 1012", async () => {
-    const clients = [
-      await connect("iad", "/talk/owner-stops/commands"),
-      await connect("ams", "/talk/owner-stops/commands"),
-    ];
+  test("E14 an owner that stops closes its own clients with 1012, and those of other edges go on with the next", async () => {
+    const own = await connect("iad", "/talk/owner-stops/commands");
+    const other = await connect("ams", "/talk/owner-stops/commands");
     await until("both are open", async () => (await counts("owner-stops")).subscribers === 2);
     await cluster.host("iad").stop();
-    for (const client of clients) expect((await client.closed())[0]).toBe(1012);
-    await until("ams holds no socket", () => cluster.host("ams").parts.sockets.size === 0);
+    expect((await own.closed())[0]).toBe(1012);
+    other.send("meanwhile");
+    await cluster.add("iad");
+    expect(await other.hears(1, 10_000)).toEqual(["?meanwhile"]);
+    await until("it is subscribed", async () => (await counts("owner-stops")).subscribers === 1);
+    expect(other.closing).toBeUndefined();
+    other.close();
+    await gone("owner-stops");
   });
 });

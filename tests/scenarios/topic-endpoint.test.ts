@@ -270,14 +270,16 @@ describe.each([...ways])("%s", (way, region) => {
   });
 });
 
-test("a host that stops ends event streams at every edge, and says so", async () => {
-  const streams = [
-    await EventClient.open("iad", "end", "news"),
-    await EventClient.open("ams", "end", "news"),
-  ];
+test("E14 a host that stops ends its own event streams, and says so; those of other edges hear the next owner", async () => {
+  const own = await EventClient.open("iad", "end", "news");
+  const other = await EventClient.open("ams", "end", "news");
   await until("both are subscribed", async () => (await count("end")) === 2);
   await cluster.host("iad").stop();
-  await until("both have ended", () => streams.every(({ isOver }) => isOver));
-  for (const stream of streams) expect(stream.text).toContain('event: close\ndata: {"code":1012');
-  await until("ams holds nobody", () => cluster.host("ams").parts.sockets.size === 0);
+  await until("its own has ended", () => own.isOver);
+  expect(own.text).toContain('event: close\ndata: {"code":1012');
+  await cluster.add("iad");
+  await until("the other is subscribed again", async () => (await count("end")) === 1);
+  await publish("end", "from the next owner");
+  await until("it hears that", () => other.events.includes("from the next owner"));
+  expect(other.isOver).toBe(false);
 });

@@ -18,6 +18,11 @@ export class HeldDirectory implements Directory {
   readonly commit: Directory["commit"];
   readonly find: Directory["find"];
   readonly verify: Directory["verify"];
+  readonly read: Directory["read"];
+  readonly list: Directory["list"];
+  readonly dueAlarms: Directory["dueAlarms"];
+  readonly alarms: Directory["alarms"];
+  readonly alarmsOf: Directory["alarmsOf"];
 
   constructor(directory: Directory) {
     this.#directory = directory;
@@ -26,7 +31,16 @@ export class HeldDirectory implements Directory {
     this.endSession = (session) => this.#pass("endSession", () => directory.endSession(session));
     this.commit = (commit) => this.#pass("commit", () => directory.commit(commit));
     this.find = (objects) => this.#pass("find", () => directory.find(objects));
+    this.read = (keys) => this.#pass("read", () => directory.read(keys));
+    this.list = (range) => this.#pass("list", () => directory.list(range));
+    this.dueAlarms = (...args) => this.#pass("dueAlarms", () => directory.dueAlarms(...args));
+    this.alarmsOf = (object) => this.#pass("alarmsOf", () => directory.alarmsOf(object));
+    this.alarms = (...args) => this.#pass("alarms", () => directory.alarms(...args));
     this.verify = (session, leases) => this.#pass("verify", () => directory.verify(session, leases));
+  }
+
+  get hasHints(): boolean {
+    return this.#directory.hasHints;
   }
 
   close(): Promise<void> {

@@ -4,9 +4,8 @@ import { problem, StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
 import { transportMessageBytesMax } from "../../infra/link/frame.ts";
 import type { LinkPeer, LinkTarget } from "../../infra/link/link.ts";
-import { HostLinkPool, type LinkPoolOptions, type LinkSocket } from "../../infra/link/link-pool.ts";
+import { HostLinkPool, type LinkPoolOptions, type LinkSocket, linkPath } from "../../infra/link/link-pool.ts";
 import { LinkSecret } from "../../infra/link/link-secret.ts";
-import { linkPath } from "../../infra/link/peer-links.ts";
 import { socketBufferBytesMax } from "../../infra/link/websocket-transport.ts";
 import { RecordingHandlers } from "./link-pair.ts";
 

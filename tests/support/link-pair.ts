@@ -69,8 +69,11 @@ export interface LinkPair {
 }
 
 /** Two open links over memory, on a clock that the test moves. */
-export async function linkPair(changes: Partial<LinkLimits> = {}, delayMs = 0): Promise<LinkPair> {
-  const clock = new VirtualClock();
+export async function linkPair(
+  changes: Partial<LinkLimits> = {},
+  delayMs = 0,
+  clock = new VirtualClock(),
+): Promise<LinkPair> {
   const network = memoryTransportPair(clock, { delayMs: () => delayMs });
   const limits = linkLimits(changes);
   const dialer = linkEnd(clock, limits, network.left, "dialer");

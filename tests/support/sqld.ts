@@ -9,18 +9,29 @@ export class Sqld {
   readonly #folder: string;
   readonly #ports: { readonly http: number; readonly grpc: number };
   readonly #primary: Sqld | undefined;
+  readonly #address: string;
   #process: Bun.Subprocess<"ignore", "ignore", "ignore"> | undefined;
 
-  private constructor(folder: string, ports: { http: number; grpc: number }, primary: Sqld | undefined) {
+  private constructor(
+    folder: string,
+    ports: { http: number; grpc: number },
+    primary: Sqld | undefined,
+    address: string,
+  ) {
     this.#folder = folder;
     this.#ports = ports;
     this.#primary = primary;
+    this.#address = address;
   }
 
-  /** Resolves when it answers. With a primary it is a replica of it. */
-  static async start(primary?: Sqld): Promise<Sqld> {
+  /**
+   * Resolves when it answers. With a primary it is a replica of it.
+   *
+   * @param address where it listens: `0.0.0.0` for hosts that have a network of their own
+   */
+  static async start(primary?: Sqld, address = "127.0.0.1"): Promise<Sqld> {
     const folder = await mkdtemp(join(tmpdir(), "sqld-"));
-    const sqld = new Sqld(folder, { http: await freePort(), grpc: await freePort() }, primary);
+    const sqld = new Sqld(folder, { http: await freePort(), grpc: await freePort() }, primary, address);
     try {
       await sqld.run();
     } catch (error) {
@@ -46,7 +57,7 @@ export class Sqld {
   async run(): Promise<void> {
     const role = this.#primary === undefined ? ["--grpc-listen-addr", `127.0.0.1:${this.#ports.grpc}`] : [];
     const follow = this.#primary === undefined ? [] : ["--primary-grpc-url", this.#primary.#grpcUrl];
-    const listen = ["--db-path", this.#data, "--http-listen-addr", `127.0.0.1:${this.#ports.http}`];
+    const listen = ["--db-path", this.#data, "--http-listen-addr", `${this.#address}:${this.#ports.http}`];
     this.#process = Bun.spawn([binary(), ...listen, ...role, ...follow], {
       stdin: "ignore",
       stdout: "ignore",

@@ -32,6 +32,10 @@ export class VirtualClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  nextTurn(callback: () => void): void {
+    setImmediate(callback);
+  }
+
   /** Timers that are waiting: none may be left when what a test started has stopped. */
   get timersLeft(): number {
     return this.#timers.size;

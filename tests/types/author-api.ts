@@ -3,7 +3,15 @@
  * that check once the mistake on the line below it compiles.
  */
 import { t } from "elysia";
-import { type ObjectHandles, object, type Topics } from "stateful-objects";
+import {
+  type AlarmInfo,
+  type Alarms,
+  type ObjectHandles,
+  type ObjectStorage,
+  object,
+  type StorageKeys,
+  type Topics,
+} from "stateful-objects";
 import { same } from "./same.ts";
 
 interface Score {
@@ -65,6 +73,77 @@ export const game = object("game", {
 
 same<ObjectHandles<Score, Record<never, never>>["state"], Score>(true);
 
+// -- storage and alarms
+
+interface Visit {
+  readonly at: Date;
+}
+
+object("visits", {
+  state: makeScore,
+  durability: "storage",
+  version: 2,
+  limits: { valueBytesMax: 1_000, storageBytesMax: Number.POSITIVE_INFINITY, alarmsMax: 3 },
+  async migrate(storage, from, state) {
+    same<typeof storage, StorageKeys>(true);
+    same<typeof from, number>(true);
+    same<typeof state, Score>(true);
+    await storage.put("visit", { at: new Date() } satisfies Visit);
+  },
+  async onAlarm({ name, payload, attempt, dueAt, state, storage, alarms }) {
+    same<typeof name, string>(true);
+    same<typeof payload, unknown>(true);
+    same<typeof attempt, number>(true);
+    same<typeof dueAt, Date>(true);
+    same<typeof state, Score>(true);
+    same<typeof storage, ObjectStorage>(true);
+    same<typeof alarms, Alarms>(true);
+  },
+}).get("/", async ({ storage, alarms }) => {
+  const visit = await storage.get<Visit>("visit");
+  same<typeof visit, Visit | undefined>(true);
+  const anything = await storage.get("visit");
+  same<typeof anything, unknown>(true);
+  const peeked = storage.peek<Visit>("visit");
+  same<typeof peeked, { readonly value: Visit | undefined } | undefined>(true);
+  const many = await storage.getMany<Visit>(["a", "b"]);
+  same<typeof many, Map<string, Visit>>(true);
+  const listed = await storage.list<Visit>({ prefix: "a", start: "a", end: "b", limit: 1, reverse: true });
+  same<typeof listed, Map<string, Visit>>(true);
+  await storage.putMany({ a: 1, b: new Map() });
+  await storage.putMany(new Map([["a", 1]]));
+  await storage.putMany([["a", 1]]);
+  const existed = await storage.delete("a");
+  same<typeof existed, boolean>(true);
+  const deleted = await storage.deleteMany(["a"]);
+  same<typeof deleted, number>(true);
+
+  const result = await storage.transaction(async (tx) => {
+    same<typeof tx, StorageKeys>(true);
+    return { count: (await tx.get<number>("count")) ?? 0 };
+  });
+  same<typeof result, { count: number }>(true);
+  const immediate = await storage.transaction(() => 7);
+  same<typeof immediate, number>(true);
+  await storage.transaction(async (tx) => {
+    // @ts-expect-error transactions do not nest
+    await tx.transaction(() => 1);
+    // @ts-expect-error and have nothing to wait for before their end
+    await tx.sync();
+  });
+
+  alarms.set("at", new Date());
+  alarms.set("at", Date.now() + 1_000, { any: "payload" });
+  alarms.set("after", { afterMs: 5 });
+  alarms.set("every", { every: 60_000, startAt: new Date() });
+  alarms.set("daily", { cron: "0 9 * * *", timeZone: "Europe/Berlin" });
+  const alarm = alarms.get("at");
+  same<typeof alarm, AlarmInfo | undefined>(true);
+  const hadOne = alarms.delete("at");
+  same<typeof hadOne, boolean>(true);
+  return visit;
+});
+
 // -- what must not compile
 
 // A field that the state does not have.
@@ -95,8 +174,8 @@ object("wrong", { state: () => 7 });
 // @ts-expect-error `points` is a number
 object("wrong", { state: makeScore, onStart: ({ state }) => void state.points.length });
 
-// A durability that does not exist, or not yet.
-// @ts-expect-error only "memory"
+// A durability that does not exist.
+// @ts-expect-error "memory", "snapshot" or "storage"
 object("wrong", { durability: "for ever" });
 
 // A strategy that nobody wrote.
@@ -116,4 +195,44 @@ game.ws("/wrong", {
   body: t.Object({ cheer: t.String() }),
   // @ts-expect-error `boo` is not in the schema
   message: (_ws, { boo }) => void boo,
+});
+
+// What storage and alarms are asked in the wrong way.
+game.get("/wrong", async ({ storage, alarms }) => {
+  // @ts-expect-error a key is text
+  await storage.get(7);
+  // @ts-expect-error nobody has checked what is stored: say which type it has
+  (await storage.get("score")).points;
+  // @ts-expect-error it may not be there
+  (await storage.get<Score>("score")).points;
+  // @ts-expect-error one key and one value; several are putMany's
+  await storage.put({ a: 1 });
+  // @ts-expect-error there is no such option
+  await storage.list({ before: "a" });
+  // @ts-expect-error a text is no time
+  alarms.set("soon", "tomorrow");
+  // @ts-expect-error a delay is called `afterMs`
+  alarms.set("soon", { inMs: 5 });
+  // @ts-expect-error `every` counts milliseconds
+  alarms.set("soon", { every: "1 h" });
+  // @ts-expect-error an alarm has a time
+  alarms.set("soon");
+});
+
+// A handler of alarms that expects another payload than anybody can promise.
+// @ts-expect-error a payload is unknown until it is looked at
+object("wrong", { onAlarm: ({ payload }) => void payload.id });
+
+// A migration to a version that is no number.
+// @ts-expect-error a version is a number
+object("wrong", { version: "2" });
+
+// A migration that opens transactions: it runs in one.
+// @ts-expect-error it has the keys, and no more
+object("wrong", { version: 2, migrate: (storage) => storage.transaction(() => undefined) });
+
+// The storage handle is the object's own.
+game.post("/wrong", (context) => {
+  // @ts-expect-error `storage` cannot be assigned to
+  context.storage = undefined;
 });

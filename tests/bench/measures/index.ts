@@ -1,8 +1,13 @@
 import type { Measure } from "../figure.ts";
 import { activations } from "./activations.ts";
+import { drainRate } from "./drain-rate.ts";
+import { durableWrites } from "./durable-writes.ts";
 import { localHttp } from "./local-http.ts";
+import { movePause } from "./move-pause.ts";
 import { objectMemory } from "./object-memory.ts";
+import { ownerLost } from "./owner-lost.ts";
 import { remoteHttp } from "./remote-http.ts";
+import { sleepingSockets } from "./sleeping-sockets.ts";
 import { socketEcho } from "./socket-echo.ts";
 import { socketMemory } from "./socket-memory.ts";
 import { startTime } from "./start-time.ts";
@@ -16,7 +21,12 @@ export const measures: readonly Measure[] = [
   topicFanOut(1000),
   topicFanOut(5000),
   activations,
+  durableWrites,
+  movePause,
+  ownerLost,
+  drainRate,
   objectMemory,
   socketMemory,
+  sleepingSockets,
   startTime,
 ];

@@ -18,21 +18,46 @@ class GrantingDirectory implements Directory {
 
   async openSession(session: NewSession) {
     this.#self = session;
-    return { position, hosts: [session], quarantineMs: 0 };
+    return { position, hosts: [session], quarantineMs: 0, nowMs: 0 };
   }
   async renew() {
     const hosts = this.#self === undefined ? [] : [this.#self];
-    return { alive: true as const, position, lastCommit: 0, quarantineMs: 0, hosts };
+    return { alive: true as const, position, lastCommit: 0, quarantineMs: 0, nowMs: 0, hosts };
   }
   async commit({ session, acquire }: Commit): Promise<CommitAnswer> {
-    const leases = acquire.map(({ object }) => [object.key, { session, epoch: 1, alive: true }] as const);
-    return { outcome: "committed", leases: new Map(leases), position };
+    const leases = acquire.map(
+      ({ object }) => [object.key, { session, epoch: 1, alive: true, former: "" }] as const,
+    );
+    return {
+      outcome: "committed",
+      leases: new Map(leases),
+      loaded: new Map(),
+      refused: new Set(),
+      position,
+      nowMs: 0,
+    };
   }
   async endSession() {
     this.#self = undefined;
   }
+  readonly hasHints = false;
   async find() {
     return new Map();
+  }
+  async read() {
+    return [];
+  }
+  async list() {
+    return { entries: [], hasMore: false };
+  }
+  async dueAlarms() {
+    return [];
+  }
+  async alarmsOf() {
+    return new Map();
+  }
+  async alarms() {
+    return [];
   }
   async verify() {
     return [];

@@ -1,0 +1,251 @@
+import type { Leases, Session } from "../lease/leases.ts";
+import { type CancelTimer, type Clock, sleep } from "../lib/clock.ts";
+import { asStatefulError, StatefulError } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import type { ObjectRef } from "../lib/object-ref.ts";
+import { decodePackage, type MovePackage } from "./move-package.ts";
+import { type Arrival, type Arrivals, arrivalsFull, type MoveOffer } from "./move-ports.ts";
+
+export interface MovesInSetup {
+  readonly leases: Pick<Leases, "acquire" | "isTaking" | "session">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly memoryLimitBytes: () => number;
+  /** @throws StatefulError why this host does not take the object now. */
+  check(offer: MoveOffer): void;
+  /** The lease names this host: the object starts from what has come. Rejects where it could not. */
+  start(arrived: ArrivedObject): Promise<void>;
+}
+
+/** An object that is ours by now, with all that it is. */
+export interface ArrivedObject {
+  readonly ref: ObjectRef;
+  readonly session: Session;
+  readonly epoch: number;
+  readonly moved: MovePackage;
+  /** The same once more, untouched by whatever a start that failed has done to it. */
+  again(): MovePackage;
+}
+
+/** Objects on their way here at once; past it an offer is refused. */
+export const arrivalsMax = 4096;
+/**
+ * What the packages of all of them may take together, as a share of the host's memory limit; from when a package is announced,
+ * or its bytes come, until its object has started. An offer is checked against what the host uses then, and at its high mark
+ * it takes none: so this is what may come on top of that mark. Smaller: large objects stay where they are, and a drain beside
+ * this host keeps more of them. Larger: what arrives may take memory that the machine does not have.
+ */
+export const arrivingBytesShare = 0.25;
+/** What is on its way has mostly started by then. */
+const arrivalsFullRetryMs = 250;
+/** How long an object is kept whose source is gone, while the primary does not say that it is ours. */
+const undecidedLimitMs = 60_000;
+/** How long one is kept whose source says nothing at all. */
+const arrivalLimitMs = 90_000;
+const retryMinMs = 100;
+const retryMaxMs = 500;
+
+/**
+ * The target's half of planned moves (rule L7). What has come serves nobody until it is known, from the source or from the
+ * primary, that the lease names this host. Whoever asks for the object meanwhile waits for that.
+ */
+export class MovesIn implements Arrivals {
+  readonly #setup: MovesInSetup;
+  readonly #arriving = new Map<string, ArrivingObject>();
+  #bytes = 0;
+
+  constructor(setup: MovesInSetup) {
+    this.#setup = setup;
+  }
+
+  get size(): number {
+    return this.#arriving.size;
+  }
+
+  /** What is kept for them, in bytes of their packages. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Resolves when it is known whether the object lives here; undefined where it is not on its way. */
+  settled(key: string): Promise<void> | undefined {
+    return this.#arriving.get(key)?.settled;
+  }
+
+  offered(offer: MoveOffer): Arrival {
+    const { leases, check } = this.#setup;
+    const { key } = offer.ref;
+    if (offer.toSession !== leases.session.id || !leases.session.isValid())
+      throw new StatefulError("session_over", "This host's session is another by now.");
+    if (this.#arriving.size >= arrivalsMax)
+      throw new StatefulError("host_full", `${arrivalsMax} objects are on their way here.`);
+    check(offer);
+    // What a commit takes for nobody it gives back, and with it what a move has brought.
+    if (leases.isTaking(offer.ref))
+      throw new StatefulError("move_failed", "This host is asking for it by itself.");
+    // A source offers again only what it knows not to have moved.
+    this.#arriving.get(key)?.discard();
+    const arriving = new ArrivingObject(offer, leases.session, {
+      ...this.#setup,
+      reserve: (bytes, before) => this.#reserve(key, bytes, before),
+      over: (object) => {
+        this.#bytes -= object.bytes;
+        if (this.#arriving.get(key) === object) this.#arriving.delete(key);
+      },
+    });
+    this.#arriving.set(key, arriving);
+    return arriving;
+  }
+
+  #reserve(key: string, bytes: number, before: number): void {
+    const bytesMax = Math.floor(arrivingBytesShare * this.#setup.memoryLimitBytes());
+    const othersBytes = this.#bytes - before;
+    if (othersBytes + bytes > bytesMax) throw noRoom(key, { bytes, othersBytes, bytesMax });
+    this.#bytes = othersBytes + bytes;
+  }
+
+  close(): void {
+    for (const arriving of [...this.#arriving.values()]) arriving.discard();
+  }
+}
+
+interface Reservation {
+  readonly bytes: number;
+  readonly othersBytes: number;
+  readonly bytesMax: number;
+}
+
+function noRoom(key: string, { bytes, othersBytes, bytesMax }: Reservation): StatefulError {
+  const message =
+    `${key} cannot move here now: its ${bytes} bytes and the ${othersBytes} of what else is on its way here are over ` +
+    `${bytesMax}, which is ${100 * arrivingBytesShare} % of this host's memory limit (STATEFUL_MEMORY_LIMIT_MB).`;
+  const details = { bytes, othersBytes, bytesMax };
+  if (bytes > bytesMax) return new StatefulError("move_failed", message, { details });
+  const full = { ...details, reason: arrivalsFull };
+  return new StatefulError("move_failed", message, { details: full, retryAfterMs: arrivalsFullRetryMs });
+}
+
+interface ArrivingSetup extends MovesInSetup {
+  /** @throws StatefulError `move_failed`, where it and what else is on its way are too much. */
+  reserve(bytes: number, before: number): void;
+  over(object: ArrivingObject): void;
+}
+
+class ArrivingObject implements Arrival {
+  readonly #offer: MoveOffer;
+  readonly #session: Session;
+  readonly #setup: ArrivingSetup;
+  readonly #settled = Promise.withResolvers<void>();
+  #moved: MovePackage | undefined;
+  #package: Uint8Array | undefined;
+  #bytes = 0;
+  #isOver = false;
+  #isDeciding = false;
+  #cancelLimit: CancelTimer;
+
+  constructor(offer: MoveOffer, session: Session, setup: ArrivingSetup) {
+    this.#offer = offer;
+    this.#session = session;
+    this.#setup = setup;
+    this.#cancelLimit = setup.clock.after(arrivalLimitMs, () => this.undecided());
+  }
+
+  get settled(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  reserve(bytes: number): void {
+    if (this.#isOver) throw new StatefulError("move_failed", "The target has given the move up.");
+    if (bytes <= this.#bytes) return;
+    this.#setup.reserve(bytes, this.#bytes);
+    this.#bytes = bytes;
+  }
+
+  deliver(bytes: Uint8Array): void {
+    this.reserve(bytes.length);
+    this.#moved = decodePackage(bytes);
+    this.#package = bytes;
+  }
+
+  go(epoch: number): void {
+    if (this.#isDeciding) return; // The primary is asked, which takes the lease under a later epoch.
+    void this.#start(this.#session, epoch);
+  }
+
+  cancelled(): void {
+    this.discard();
+  }
+
+  /** Before it was complete here no compare-and-set was sent: then there is nothing to decide. */
+  undecided(): void {
+    if (this.#moved === undefined) return this.discard();
+    if (this.#isOver || this.#isDeciding) return;
+    this.#isDeciding = true;
+    void this.#decide(this.#setup.clock.monotonicMs() + undecidedLimitMs);
+  }
+
+  discard(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#cancelLimit();
+    this.#moved = undefined;
+    this.#package = undefined;
+    this.#setup.over(this);
+    this.#settled.resolve();
+  }
+
+  /**
+   * Asks the primary whether the lease names this session. Nothing but the source's compare-and-set can have written that: this
+   * host takes no object that is on its way here, and refused the offer while it was taking it.
+   */
+  async #decide(deadlineMs: number): Promise<void> {
+    const { leases, clock, log } = this.#setup;
+    const { ref } = this.#offer;
+    for (let delayMs = retryMinMs; !this.#isOver; delayMs = Math.min(2 * delayMs, retryMaxMs)) {
+      try {
+        if (leases.session !== this.#session) return this.#lost();
+        const lease = await leases.acquire(ref, "mine");
+        if (lease.owned) return await this.#start(lease.session, lease.epoch);
+        // Its source may still have the commit under way: that it is not ours yet says nothing before the source's session is
+        // over. Under another epoch it is somebody else's already, and that commit can change nothing any more.
+        const isSettled =
+          lease.owner === undefined || lease.session === "" || lease.epoch !== this.#offer.epoch;
+        if (isSettled) return this.discard();
+      } catch (error) {
+        log.debug("object.arrival.undecided", { object: ref.key, error });
+      }
+      if (clock.monotonicMs() >= deadlineMs) return this.discard();
+      await sleep(clock, delayMs);
+    }
+  }
+
+  /** This host's own session ended meanwhile. Under which epoch the lease would name it is not known, so it is not followed. */
+  #lost(): void {
+    this.#setup.log.warn("object.arrival.lost", { object: this.#offer.ref.key });
+    this.discard();
+  }
+
+  async #start(session: Session, epoch: number): Promise<void> {
+    const moved = this.#moved;
+    const bytes = this.#package;
+    if (this.#isOver || moved === undefined || bytes === undefined) return;
+    this.#isOver = true;
+    this.#moved = undefined;
+    this.#package = undefined;
+    this.#cancelLimit();
+    const { ref } = this.#offer;
+    const { log, start, over } = this.#setup;
+    try {
+      await start({ ref, session, epoch, moved, again: () => decodePackage(bytes) });
+    } catch (thrown) {
+      log.error("object.arrival.failed", { object: ref.key, error: asStatefulError(thrown) });
+    } finally {
+      over(this);
+      this.#settled.resolve();
+    }
+  }
+}

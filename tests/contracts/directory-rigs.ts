@@ -1,0 +1,73 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connectDirectory } from "../../infra/lease/connect-directory.ts";
+import type { Directory } from "../../infra/lease/directory.ts";
+import { MemoryDirectory } from "../../infra/lease/memory-directory.ts";
+import { RemoteConnection } from "../../infra/lease/remote-connection.ts";
+import { statement } from "../../infra/lease/sql-connection.ts";
+import { systemClock } from "../../infra/lib/clock.ts";
+import { clearDirectory } from "../support/clear-directory.ts";
+import { Sqld } from "../support/sqld.ts";
+import type { DirectoryRig } from "./directory-cluster.ts";
+
+export async function memoryRig(): Promise<DirectoryRig> {
+  let directory = new MemoryDirectory(systemClock);
+  return {
+    connect: () => directory,
+    disconnect,
+    backup: async () => {
+      const copy = directory.copy();
+      return async () => directory.restore(copy);
+    },
+    reset: async () => {
+      directory = new MemoryDirectory(systemClock);
+    },
+    stop: async () => directory.close(),
+  };
+}
+
+export async function fileRig(): Promise<DirectoryRig> {
+  const folder = await mkdtemp(join(tmpdir(), "directory-"));
+  let generation = 0;
+  const data = () => join(folder, `data-${generation}`);
+  return {
+    connect: () => connectDirectory({ url: `file:${join(data(), "directory.db")}` }),
+    disconnect,
+    backup: async () => {
+      const copy = join(folder, `copy-${generation}`);
+      await cp(data(), copy, { recursive: true });
+      return async () => {
+        await rm(data(), { recursive: true });
+        await cp(copy, data(), { recursive: true });
+      };
+    },
+    reset: async () => {
+      generation += 1;
+    },
+    stop: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+/** A server, reached by `url`. */
+export async function serverRig(url: (sqld: Sqld) => string): Promise<DirectoryRig> {
+  const sqld = await Sqld.start();
+  return {
+    connect: () => connectDirectory({ url: url(sqld) }),
+    disconnect,
+    backup: () => sqld.backup(),
+    reset: () => clearServer(sqld),
+    stop: () => sqld.stop(),
+  };
+}
+
+async function clearServer(sqld: Sqld): Promise<void> {
+  await clearDirectory(sqld.httpUrl);
+  const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 5_000 });
+  await connection.batch([statement("DELETE FROM storage", {}), statement("DELETE FROM alarms", {})]);
+  await connection.close();
+}
+
+function disconnect(directory: Directory): Promise<void> {
+  return directory.close();
+}

@@ -1,0 +1,75 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import type { HostProcess } from "../support/host-process.ts";
+import { SocketClient } from "../support/socket-client.ts";
+import { until } from "../support/wait.ts";
+import { ask, leaseTtlMs, Stage } from "./stage.ts";
+
+/** From an owner's end until its objects' sockets, at another edge, have the next: the lease, and what is left of a search. */
+const takeoverLimitMs = leaseTtlMs + 4_000;
+
+let stage: Stage;
+let owner: HostProcess;
+let edge: HostProcess;
+beforeEach(async () => {
+  stage = await Stage.open();
+  [owner, edge] = await Promise.all([stage.host("iad"), stage.host("ams")]);
+});
+afterEach(() => stage.close());
+
+async function startAt(host: HostProcess, path: string, method = "POST"): Promise<void> {
+  await until("the object has started", async () => {
+    const answer = await ask(host, path, method);
+    return answer.status === 200 && answer.owner === host.id;
+  });
+}
+
+const ends = {
+  killed: (host: HostProcess) => host.kill(),
+  frozen: async (host: HostProcess) => host.freeze(),
+};
+
+test.each(Object.entries(ends))(
+  "E22 a client at another edge stays connected when the owner is %s",
+  async (_, end) => {
+    await startAt(owner, "/ledger/x/first");
+    const client = await SocketClient.open(edge.socketUrl("/ledger/x/live"));
+    client.send("one");
+    await client.hears(1);
+    expect(client.heard).toEqual([`told one by ${owner.id}`]);
+    const endedMs = performance.now();
+    await end(owner);
+    // What a lost owner was sent and did not acknowledge is gone with it; so this is said until somebody answers.
+    await until(
+      "the next owner answers",
+      () => {
+        if (client.heard.includes(`told again by ${edge.id}`)) return true;
+        client.send("again");
+        return undefined;
+      },
+      takeoverLimitMs,
+    );
+    expect(performance.now() - endedMs).toBeLessThan(takeoverLimitMs);
+    await ask(edge, "/ledger/x/third");
+    await until("it is still subscribed", () => client.heard.includes(`third by ${edge.id}`));
+    expect(client.closing).toBeUndefined();
+    client.close();
+  },
+  30_000,
+);
+
+test("E16 a request that a frozen host was sent fails as soon as its session has run out", async () => {
+  await startAt(owner, "/ledger/x/first");
+  await ask(edge, "/ledger/x/second");
+  owner.freeze();
+  const sentMs = performance.now();
+  const answer = await ask(edge, "/ledger/x/third");
+  expect(answer).toMatchObject({ status: 502, code: "outcome_unknown" });
+  expect(performance.now() - sentMs).toBeLessThan(takeoverLimitMs);
+}, 30_000);
+
+test("E23 where the class says so, a request waits for the next owner", async () => {
+  await startAt(owner, "/patient/x/", "GET");
+  expect(await ask(edge, "/patient/x/", "GET")).toMatchObject({ owner: owner.id });
+  await owner.kill();
+  expect(await ask(edge, "/patient/x/", "GET")).toMatchObject({ status: 200, owner: edge.id });
+}, 30_000);

@@ -1,0 +1,38 @@
+import { t } from "elysia";
+import { object } from "stateful-objects";
+
+/** Keeps entries in its state and, with who wrote them, in its storage; tells its sockets of each. */
+export default object("ledger", {
+  state: (): { entries: string[] } => ({ entries: [] }),
+  durability: "storage",
+  topics: { entries: { subscribe: "anyone" } },
+})
+  .get("/", async ({ state, storage, host }) => ({
+    owner: host.id,
+    entries: state.entries,
+    stored: Object.fromEntries(await storage.list<string>()),
+  }))
+  .post(
+    "/:entry",
+    async ({ params: { entry }, query, state, storage, topics, host }) => {
+      topics.publish("begun", entry);
+      // What was asked for before a freeze goes on after it.
+      if (query.afterMs > 0) await new Promise((resolve) => setTimeout(resolve, query.afterMs));
+      state.entries.push(entry);
+      void storage.put(entry, query.value ?? host.id);
+      topics.publish("entries", `${entry} by ${host.id}`);
+      return { entry, owner: host.id };
+    },
+    { query: t.Object({ afterMs: t.Number({ default: 0 }), value: t.Optional(t.String()) }) },
+  )
+  .ws("/live", {
+    open(ws) {
+      ws.subscribe("begun");
+      ws.subscribe("entries");
+    },
+    message(ws, message) {
+      const entry = String(message);
+      ws.data.state.entries.push(entry);
+      ws.send(`told ${entry} by ${ws.data.host.id}`);
+    },
+  });

@@ -1,0 +1,66 @@
+import { expect, test } from "bun:test";
+import { object } from "../../infra/object/object.ts";
+import { FakeSession } from "./fake-lease.ts";
+import { connectTo, fetchFrom, ObjectHost, post } from "./object-host.ts";
+
+const box = object("box", { state: () => ({ count: 0 }), onDirectoryLoss: "serve" })
+  .post("/count", ({ state }) => ++state.count)
+  .ws("/live", { message: (ws) => void ws.send(String(++ws.data.state.count)) });
+
+const strict = object("strict").get("/", () => "ok");
+
+async function serving() {
+  const host = new ObjectHost(box, strict);
+  const activation = await host.live("box");
+  await host.live("strict");
+  const { socket, carrier } = await connectTo(activation);
+  host.leases.session.end();
+  host.table.suspendAll(true);
+  return { host, activation, socket, carrier };
+}
+
+test("L8 an object of a class that serves without the directory goes on, and says so", async () => {
+  const { host, activation, socket, carrier } = await serving();
+  const response = await fetchFrom(await host.live("box"), "/count", post);
+  expect([await response.text(), response.headers.get("stateful-degraded")]).toEqual(["1", "directory"]);
+  await socket.received("more");
+  expect([carrier.sent, activation.isDegraded]).toEqual([["2"], true]);
+  await expect(host.live("strict")).rejects.toMatchObject({ code: "session_over" });
+});
+
+test("L8 none starts meanwhile, whatever its class says", async () => {
+  const { host } = await serving();
+  await expect(host.live("box", "b")).rejects.toMatchObject({ code: "session_over" });
+});
+
+test("L8 the directory's first word ends it: adopted, it goes on unmarked", async () => {
+  const { host } = await serving();
+  await fetchFrom(await host.live("box"), "/count", post);
+  host.leases.session = new FakeSession("session-2");
+  await host.table.adoptAll();
+  const response = await fetchFrom(await host.live("box"), "/count", post);
+  expect([await response.text(), response.headers.get("stateful-degraded")]).toEqual(["2", null]);
+});
+
+test("L8 the directory's first word ends it: superseded, it stops", async () => {
+  const { host, activation, carrier } = await serving();
+  host.leases.session = new FakeSession("session-2");
+  host.leases.elsewhere.set("box/a", "another");
+  await host.table.adoptAll();
+  expect([activation.isOver, host.table.live("box/a")]).toEqual([true, undefined]);
+  expect(carrier.edge.told).toEqual(["close session_over"]);
+});
+
+test("L8 a session that the directory itself has ended is no reason to serve on", async () => {
+  const host = new ObjectHost(box);
+  const activation = await host.live("box");
+  host.leases.session.end();
+  host.table.suspendAll(false);
+  expect([activation.isDegraded, host.table.live("box/a")]).toEqual([false, undefined]);
+});
+
+test("L8 it is for caches only", () => {
+  expect(() => object("box", { onDirectoryLoss: "serve", durability: "storage" })).toThrow(
+    "only where durability",
+  );
+});

@@ -1,0 +1,48 @@
+import { describe, expect, test } from "bun:test";
+import { ConfigError, configFromEnvironment, devAdminToken } from "../../apps/server/index.ts";
+
+describe("STATEFUL_ADMIN_TOKEN", () => {
+  const tokenOf = (env: Record<string, string>) => configFromEnvironment(env).adminToken;
+
+  test("is what it says, and nothing where it is not set", () => {
+    expect(tokenOf({ STATEFUL_ADMIN_TOKEN: "sixteen-or-more!" })).toBe("sixteen-or-more!");
+    expect(tokenOf({})).toBeUndefined();
+    expect(tokenOf({ STATEFUL_ADMIN_TOKEN: "" })).toBeUndefined();
+  });
+
+  test("has a default in dev only, and never on Fly", () => {
+    expect(tokenOf({ STATEFUL_DEV: "1" })).toBe(devAdminToken);
+    expect(tokenOf({ STATEFUL_DEV: "1", STATEFUL_ADMIN_TOKEN: "sixteen-or-more!" })).toBe("sixteen-or-more!");
+    const fly = { FLY_APP_NAME: "app", CLUSTER_SECRET: "a-secret-that-only-tests-use" };
+    expect(tokenOf({ ...fly, STATEFUL_DEV: "1" })).toBeUndefined();
+  });
+
+  test.each(["fifteen-letters", "sixteen or more of", "sixteen-or-more!\n", "ümlaute-sind-nicht-erlaubt"])(
+    "%j is refused without being repeated",
+    (token) => {
+      let thrown: unknown;
+      try {
+        tokenOf({ STATEFUL_ADMIN_TOKEN: token });
+      } catch (error) {
+        thrown = error;
+      }
+      expect(thrown).toBeInstanceOf(ConfigError);
+      expect(String(thrown)).toContain("STATEFUL_ADMIN_TOKEN");
+      expect(String(thrown)).not.toContain(token);
+    },
+  );
+});
+
+describe("a drain", () => {
+  test("has its limits, and says which is wrong", () => {
+    expect(configFromEnvironment({})).toMatchObject({ drainLimitMs: 25_000, lameDuckMs: 1000 });
+    const set = { STATEFUL_DRAIN_LIMIT_MS: "120000", STATEFUL_LAME_DUCK_MS: "0" };
+    expect(configFromEnvironment(set)).toMatchObject({ drainLimitMs: 120_000, lameDuckMs: 0 });
+    for (const value of ["999", "-1", "1.5", "soon"]) {
+      expect(() => configFromEnvironment({ STATEFUL_DRAIN_LIMIT_MS: value })).toThrow(
+        "STATEFUL_DRAIN_LIMIT_MS",
+      );
+    }
+    expect(() => configFromEnvironment({ STATEFUL_LAME_DUCK_MS: "-1" })).toThrow("STATEFUL_LAME_DUCK_MS");
+  });
+});

@@ -1,0 +1,185 @@
+import { join } from "node:path";
+import { freePort } from "./sqld.ts";
+import { until } from "./wait.ts";
+
+const root = join(import.meta.dir, "../..");
+const startLimitMs = 20_000;
+const stopLimitMs = 60_000;
+const entriesMax = 5_000;
+const startAttemptsMax = 3;
+/** All that run: they end with the process that started them. */
+const running = new Set<Bun.Subprocess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+export interface HostProcessOptions {
+  readonly region: string;
+  readonly directoryUrl: string;
+  /** From the root of the project. */
+  readonly objectsFolder: string;
+  readonly leaseTtlMs: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where it listens, for clients and for other hosts. Default `127.0.0.1`. */
+  readonly address?: string;
+  /** Put in front of the command: what gives the process a network of its own. */
+  readonly runner?: readonly string[];
+  /** A file that Bun loads before the host's own. */
+  readonly preload?: string;
+}
+
+/** What a host has logged. */
+export interface HostLogEntry {
+  readonly event: string;
+  readonly level: string;
+  readonly [field: string]: unknown;
+}
+
+/** A host as `bun start` runs it, in a process of its own that a test may kill, freeze and run again. */
+export class HostProcess {
+  readonly options: HostProcessOptions;
+  /** What its processes have logged, the last of it. */
+  readonly entries: HostLogEntry[] = [];
+  #process: Bun.Subprocess<"ignore", "pipe", "pipe"> | undefined;
+  #port = 0;
+  #starts = 0;
+  #isReady = false;
+  #complaints = "";
+
+  constructor(options: HostProcessOptions) {
+    this.options = options;
+  }
+
+  /** Resolves when it may own objects. */
+  static async start(options: HostProcessOptions): Promise<HostProcess> {
+    const host = new HostProcess(options);
+    await host.run();
+    return host;
+  }
+
+  get region(): string {
+    return this.options.region;
+  }
+  /** Of the process that runs now, or ran last: each has one of its own. */
+  get id(): string {
+    return `${this.region}-${this.#starts}`;
+  }
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+  /** Whether it has served since it was started, and has not been ended. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+  get address(): string {
+    return this.options.address ?? "127.0.0.1";
+  }
+
+  url(path: string): string {
+    return `http://${this.address}:${this.#port}${path}`;
+  }
+  socketUrl(path: string): string {
+    return `ws://${this.address}:${this.#port}${path}`;
+  }
+
+  /** Starts a process, on a port of its own unless one is given. Resolves when it may own objects. */
+  async run(port?: number): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      this.#starts += 1;
+      this.#port = port ?? (await freePort());
+      const child = this.#spawn();
+      const isServing = await until(
+        `${this.id} serves`,
+        async () => (child.exitCode === null && child.signalCode === null ? await this.#serves() : "ended"),
+        startLimitMs,
+      );
+      if (isServing === true) break;
+      // Somebody else may have been given the port meanwhile.
+      if (attempt === startAttemptsMax)
+        throw new Error(`${this.id} ended with ${child.exitCode}: ${this.#complaints}`);
+    }
+    this.#isReady = true;
+  }
+
+  /** `kill -9`. Resolves when it is gone. */
+  async kill(): Promise<void> {
+    this.#isReady = false;
+    this.#process?.kill("SIGKILL");
+    await this.#process?.exited;
+  }
+
+  freeze(): void {
+    this.#process?.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.#process?.kill("SIGCONT");
+  }
+
+  /** Resolves with the exit code. */
+  async stop(signal: "SIGTERM" | "SIGINT" | "SIGHUP" = "SIGTERM"): Promise<number> {
+    this.#isReady = false;
+    const child = this.#process;
+    if (child === undefined) return 0;
+    child.kill(signal);
+    return until(`${this.id} stops`, () => child.exitCode ?? undefined, stopLimitMs).catch((error) => {
+      child.kill("SIGKILL");
+      throw error;
+    });
+  }
+
+  async #serves(): Promise<true | undefined> {
+    const signal = AbortSignal.timeout(1_000);
+    const answer = await fetch(this.url("/-/health"), { signal }).catch(() => undefined);
+    return answer?.status === 200 ? true : undefined;
+  }
+
+  #spawn(): Bun.Subprocess<"ignore", "pipe", "pipe"> {
+    const { region, directoryUrl, objectsFolder, leaseTtlMs, env, runner = [], preload } = this.options;
+    const before = preload === undefined ? [] : ["--preload", preload];
+    const child = Bun.spawn([...runner, process.execPath, ...before, "apps/server/main.ts"], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: {
+        ...process.env,
+        PORT: String(this.#port),
+        STATEFUL_BIND: this.address,
+        STATEFUL_PRIVATE_URL: this.url(""),
+        STATEFUL_REGION: region,
+        STATEFUL_HOST_ID: this.id,
+        STATEFUL_OBJECTS: objectsFolder,
+        STATEFUL_LEASE_TTL_MS: String(leaseTtlMs),
+        LIBSQL_URL: directoryUrl,
+        CLUSTER_SECRET: "a-secret-that-only-tests-use",
+        ...env,
+      },
+    });
+    this.#process = child;
+    running.add(child);
+    void child.exited.then(() => running.delete(child));
+    void this.#readEntries(child.stdout);
+    void this.#readComplaints(child.stderr);
+    return child;
+  }
+
+  async #readEntries(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    let rest = "";
+    for await (const chunk of stream) {
+      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) this.entries.push(JSON.parse(line)); // written by jsonLog
+      if (this.entries.length > entriesMax) this.entries.splice(0, this.entries.length - entriesMax);
+    }
+  }
+
+  async #readComplaints(stream: ReadableStream<Uint8Array>): Promise<void> {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream)
+      this.#complaints = (this.#complaints + decoder.decode(chunk, { stream: true })).slice(-10_000);
+  }
+}
