@@ -1,6 +1,7 @@
 import { controlBytesMax, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
 
 /**
  * One client's connection at its edge: a WebSocket of Bun's, or an event stream. The two differ in nothing that an owner
@@ -10,6 +11,11 @@ export interface ClientConnection {
   /** Bytes sent; -1 when queued; 0 when dropped because the client is too far behind. */
   send(message: SocketData): number;
   subscribe(name: string): void;
+  /**
+   * Subscribes to a topic whose messages have positions, or goes on with it after a gap: says where it stands, and then what was
+   * missed. Absent where a client is not told of positions.
+   */
+  listen?(name: string, topic: string, start: TopicStart): void;
   unsubscribe(name: string): void;
   isSubscribed(name: string): boolean;
   /** To every other WebSocket of this edge that subscribes to `name`. */
@@ -105,6 +111,24 @@ export class EdgeSocket {
     const name = nativeTopic(this.ref.key, topic);
     if (this.#connection) this.#connection.subscribe(name);
     else this.#later((connection) => connection.subscribe(name), 0);
+  }
+
+  listen(topic: string, start: TopicStart): void {
+    const name = nativeTopic(this.ref.key, topic);
+    const listen = (connection: ClientConnection) => {
+      if (connection.listen) connection.listen(name, topic, start);
+      else connection.subscribe(name);
+    };
+    if (this.#connection) listen(this.#connection);
+    else this.#later(listen, 0);
+  }
+
+  /** False where the client cannot be told. */
+  hasMissed(topic: string, start: TopicStart): boolean {
+    const connection = this.#connection;
+    if (connection?.listen === undefined) return false;
+    connection.listen(nativeTopic(this.ref.key, topic), topic, start);
+    return true;
   }
 
   unsubscribe(topic: string): void {

@@ -5,6 +5,7 @@ import { type ObjectRef, objectRef } from "../lib/object-ref.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicMessage } from "../topics/topic-message.ts";
 import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
 import { EdgeSocket, nativeTopic } from "./edge-socket.ts";
 import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
@@ -127,8 +128,7 @@ export class EdgeSockets implements TopicEdge {
   }
 
   publisherOf(objectKey: string) {
-    return (topic: string, message: SocketData, except: number): void =>
-      void this.publish(objectKey, topic, message, except);
+    return (message: TopicMessage, except: number): void => void this.publish(objectKey, message, except);
   }
 
   /** Hosts are gone: their objects have other owners soon. */
@@ -140,12 +140,13 @@ export class EdgeSockets implements TopicEdge {
     return new EventStream(socket, this.#streamTopics, this.#setup.backpressureLimitBytes);
   }
 
-  publish(objectKey: string, topic: string, message: SocketData, exceptSocketId: number): boolean {
+  publish(objectKey: string, message: TopicMessage, exceptSocketId: number): boolean {
+    const { topic, data } = message;
     const name = nativeTopic(objectKey, topic);
     const except = exceptSocketId === 0 ? undefined : this.#byNumber.get(exceptSocketId);
-    if (!except?.publishToOthers(name, message)) this.#setup.publishNatively(name, message);
-    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.send(message);
-    this.#unsweptLength += message.length;
+    if (!except?.publishToOthers(name, data)) this.#setup.publishNatively(name, data);
+    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.hear(message);
+    this.#unsweptLength += data.length;
     if (this.#unsweptLength >= this.#setup.backpressureLimitBytes) this.#closeSlowReaders();
     return true;
   }

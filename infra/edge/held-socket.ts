@@ -1,7 +1,9 @@
 import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
 import type { EdgeSocket, SocketOwner } from "./edge-socket.ts";
+import { isTopicTarget } from "./object-target.ts";
 import type { OwnerLine } from "./owner-line.ts";
 
 /** Bytes and count of one client's messages that no owner has handled yet; past either it is closed with 1013. */
@@ -46,7 +48,7 @@ export interface SocketStart {
  * A client's socket between its connection and whoever owns its object. It keeps what an owner needs to go on with it, and the
  * client's messages until one has handled them: an owner that comes next is sent what the last has not taken.
  */
-export class HeldSocket implements SocketOwner, SocketCarrier {
+export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
   readonly socket: EdgeSocket;
   readonly client: Omit<HeldClient, "settled">;
   /** Where its upgrade was accepted. */
@@ -250,6 +252,18 @@ export class HeldSocket implements SocketOwner, SocketCarrier {
     this.#subscriptions ??= new Set();
     this.#subscriptions.add(topic);
     this.socket.subscribe(topic);
+  }
+
+  listen(topic: string, start: TopicStart): void {
+    this.#subscriptions ??= new Set();
+    this.#subscriptions.add(topic);
+    this.socket.listen(topic, start);
+  }
+
+  /** Where it cannot be told of a gap, it is closed: a socket of the topic's own endpoint. An author's may have their own ways. */
+  hasMissed(topic: string, start: TopicStart): void {
+    if (!this.#subscriptions?.has(topic) || this.socket.hasMissed(topic, start)) return;
+    if (isTopicTarget(this.client.head.target)) this.close(1012, "Messages were lost; connect again.");
   }
 
   unsubscribe(topic: string): void {

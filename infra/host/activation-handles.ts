@@ -1,5 +1,5 @@
 import type { Sockets, Topics } from "../object/context.ts";
-import { encodeSocketMessage } from "../object/socket-message.ts";
+import { encodeSocketMessage, payloadOf } from "../object/socket-message.ts";
 import type { Activation } from "./activation.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
@@ -7,7 +7,7 @@ import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
 /** `topics` as an author sees it. */
 export function topicsOf(activation: Activation): Topics {
   return {
-    publish: (topic, message) => activation.publish(topic, encodeSocketMessage(message)),
+    publish: (topic, message) => activation.publish(topic, payloadOf(message)),
     subscriberCount: (topic) => activation.hub.subscriberCount(topic),
   };
 }

@@ -2,6 +2,7 @@ import type { StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
 import type { SocketCarrier } from "./virtual-socket.ts";
 
 /**
@@ -17,6 +18,11 @@ export interface EdgePort extends TopicEdge {
 
   /** How commands reach one socket of that edge. What it answers while the way there is interrupted: see `SocketCarrier`. */
   carrier(socketNumber: number): SocketCarrier;
+
+  /**
+   * What all subscribers of a topic there have missed, or that they have missed something. False where it could not be queued.
+   */
+  fill(topic: string, start: TopicStart): boolean;
 
   /** Asks for the records of all sockets: `EdgeEvents.roll`. What the edge says before those is older than they are. */
   rollCall(): void;
@@ -101,6 +107,8 @@ export interface UpgradeHead {
 
 /** What an edge tells the owner. Each is called in the order in which it happened at the edge. */
 export interface EdgeEvents {
+  /** Positions of the last messages that came to the edge, by topic. Comes before a roll. */
+  positions(positions: ReadonlyMap<string, string>): void;
   /**
    * Sockets of the edge, in one or several parts. `all`: those that are in none of the parts are gone. `missing`: only those
    * that the owner did not know.

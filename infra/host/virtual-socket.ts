@@ -4,9 +4,11 @@ import type { RawSocket } from "../object/object-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { SocketBehaviour } from "../object/socket-route.ts";
 import type { SocketAtEdge, TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
 import type { Activation } from "./activation.ts";
 import type { SocketRecord, UpgradeHead } from "./edge-port.ts";
 import { KeptWithSocket } from "./kept-with-socket.ts";
+import { asBytes, sendableCloseCode, sendableCloseReason } from "./sendable.ts";
 import { checkSubscriptionCount, checkTopicName } from "./topic-limits.ts";
 
 /**
@@ -17,6 +19,8 @@ export interface SocketCarrier {
   /** Bytes handed on; -1 where the way is congested and nothing was sent. */
   send(message: SocketData): number;
   subscribe(topic: string): void;
+  /** The same for a topic with a history: what was missed goes before what is new. False where the way is congested. */
+  listen(topic: string, start: TopicStart): boolean;
   unsubscribe(topic: string): void;
   ping(data: SocketData): void;
   pong(data: SocketData): void;
@@ -32,7 +36,6 @@ export interface SocketCarrier {
 export const slowReaderCloseCode = 4408;
 /** What a ping or a pong carries: RFC 6455, section 5.5. */
 export const controlBytesMax = 125;
-const closeReasonBytesMax = 123; // RFC 6455, section 5.5: a control frame carries 125 bytes, two of them the code.
 
 /**
  * The owner's end of a client's socket. It lives with the activation; the connection lives at the edge, and is attached to the
@@ -237,13 +240,24 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   }
 
   subscribe(topic: string): void {
+    const history = this.#activation.histories?.of(topic);
+    this.#subscribe(topic, history && { position: history.position, recovered: undefined, missed: [] });
+  }
+
+  listen(topic: string, since: string | undefined): void {
+    this.#subscribe(topic, this.#activation.topicStart(topic, since));
+  }
+
+  /** In the same turn as the look at the history: what is published from here on stands behind it in the line. */
+  #subscribe(topic: string, start: TopicStart | undefined): void {
     if (this.#readyState > 1 || this.isSubscribed(topic)) return;
     checkTopicName(topic);
     checkSubscriptionCount(this.#subscriptions?.size ?? 0);
     this.#activation.pass(() => {
       if (this.#readyState === 3) return;
       this.#subscribedAtEdge(topic);
-      this.carrier.subscribe(topic);
+      if (start === undefined) this.carrier.subscribe(topic);
+      else if (!this.carrier.listen(topic, start)) this.close(1013, "Too much is on its way to your edge.");
     }, topic.length);
     this.#subscriptions ??= new Set();
     this.#subscriptions.add(topic);
@@ -296,7 +310,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   #sendClose(code: number, reason: string): void {
     if (this.#isCloseSent) return;
     this.#isCloseSent = true;
-    this.carrier.close(sendableCloseCode(code), truncateUtf8(reason, closeReasonBytesMax));
+    this.carrier.close(sendableCloseCode(code), sendableCloseReason(reason));
   }
 
   terminate(): void {
@@ -338,7 +352,11 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
 
   #publish(topic: string, message: SocketData): number {
     if (this.#readyState > 1) return 0;
-    this.#activation.publish(topic, message, this);
+    this.#activation.publish(
+      topic,
+      { data: message, form: typeof message === "string" ? "text" : "bytes" },
+      this,
+    );
     return message.length;
   }
 
@@ -373,21 +391,3 @@ export type ReplayedUpgrade =
 type SocketEvent = (behaviour: SocketBehaviour) => void | Promise<void>;
 
 const nothingKept = new KeptWithSocket([], undefined);
-
-/** A copy: whoever passed the bytes may reuse them at once, while ours may still wait to be sent. */
-function asBytes(data: BufferSource): Uint8Array {
-  return data instanceof ArrayBuffer
-    ? new Uint8Array(data.slice(0))
-    : new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
-}
-
-/** RFC 6455, section 7.4: what an endpoint may send. Anything else becomes 1011, for it is a mistake in the handler. */
-function sendableCloseCode(code: number): number {
-  const standard = code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code);
-  return standard || (code >= 3000 && code <= 4999) ? code : 1011;
-}
-
-function truncateUtf8(text: string, bytesMax: number): string {
-  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytesMax));
-  return text.slice(0, read);
-}

@@ -189,8 +189,17 @@ export interface TopicOptions<State extends object, Resources extends ResourceFa
     | "handlers"
     | "anyone"
     | ((context: TopicRequest<State, Resources>) => boolean | Promise<boolean>);
+  /** What is kept of its messages, for clients that come back. Default: nothing. */
+  readonly history?: HistoryLimits;
   /** `"server"` (default): clients only listen. `"clients"`: what a client sends on the endpoint is published. */
   readonly publish?: "server" | "clients";
+}
+
+/** What a topic keeps of its messages: past each of these the oldest go. */
+export interface HistoryLimits {
+  readonly count: number;
+  readonly ageMs: number;
+  readonly bytes: number;
 }
 
 export type TopicRequest<State extends object, Resources extends ResourceFactories> = ObjectHandles<
@@ -216,6 +225,8 @@ export interface ClassDefinition {
   };
   readonly limits: ObjectLimits;
   readonly topics: ReadonlyMap<string, ErasedTopicOptions>;
+  /** Of the topics that have one. */
+  readonly histories: ReadonlyMap<string, HistoryLimits>;
   readonly resources: ResourceFactories;
   readonly autoResponse: AutoResponse | undefined;
   readonly wakeOnClose: boolean;
@@ -290,6 +301,11 @@ export function defineClass<State extends object, Resources extends ResourceFact
     placement: { strategy, regions, follow: options.placement?.follow ?? true },
     limits,
     topics: new Map(Object.entries(erased.topics ?? {})),
+    histories: new Map(
+      Object.entries(erased.topics ?? {}).flatMap(([topic, { history }]) =>
+        history ? [[topic, history] as const] : [],
+      ),
+    ),
     resources: erased.resources ?? {},
     onStart: erased.onStart?.bind(erased),
     onStop: erased.onStop?.bind(erased),

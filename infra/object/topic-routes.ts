@@ -39,6 +39,12 @@ export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition)
   app.get("/-/topics/:topic", handler);
 }
 
+/** Where the client has come to: what an EventSource says when it comes again goes before what its URL says. */
+function sinceOf(request: Request): string | undefined {
+  const position = request.headers.get("last-event-id") ?? new URL(request.url).searchParams.get("since");
+  return position || undefined;
+}
+
 async function maySubscribe(
   options: ErasedTopicOptions,
   context: HttpContext,
@@ -51,12 +57,15 @@ async function maySubscribe(
 
 function topicBehaviour(topic: string, options: ErasedTopicOptions): SocketBehaviour {
   return {
-    open: (socket: RawSocket) => socket.subscribe(topic),
+    open: (socket: RawSocket) => {
+      const { request } = socket.data as HttpContext; // set below, by `subscribe`
+      socket.listen(topic, sinceOf(request));
+    },
     message(socket: RawSocket, data: SocketData) {
       if (options.publish !== "clients")
         return socket.close(4403, "This topic is published by the server only.");
       // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
-      (socket.data as HttpContext).topics.publish(topic, data); // set above, by `subscribe`
+      (socket.data as HttpContext).topics.publish(topic, data); // as above
     },
     drain() {
       // Nothing is waiting here: a subscriber only listens.

@@ -170,6 +170,8 @@ export class FakeSocket implements RawSocket {
   binaryType: RawSocket["binaryType"] = "uint8array";
   attachment: unknown;
   tags: readonly string[] = [];
+  /** What it last listened with. */
+  since: string | undefined;
 
   constructor(data: object, behaviour: SocketBehaviour) {
     this.data = data;
@@ -204,6 +206,10 @@ export class FakeSocket implements RawSocket {
   }
   subscribe(topic: string): void {
     this.subscriptions.push(topic);
+  }
+  listen(topic: string, since: string | undefined): void {
+    this.since = since;
+    this.subscribe(topic);
   }
   unsubscribe(topic: string): void {
     const index = this.subscriptions.indexOf(topic);
