@@ -3,9 +3,10 @@ import { SubscribeEvent } from "./handles.ts";
 import { eventOfContext, type HttpContext } from "./http-context.ts";
 import type { AnyObjectClass } from "./object.ts";
 import type { RawSocket } from "./object-socket.ts";
-import type { ClassDefinition, ErasedTopicOptions } from "./options.ts";
+import type { ClassDefinition } from "./options.ts";
 import type { SocketData } from "./socket-message.ts";
 import type { SocketBehaviour } from "./socket-route.ts";
+import type { TopicDefinition } from "./topic-options.ts";
 
 /**
  * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
@@ -39,17 +40,13 @@ export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition)
   app.get("/-/topics/:topic", handler);
 }
 
-async function maySubscribe(
-  options: ErasedTopicOptions,
-  context: HttpContext,
-  topic: string,
-): Promise<boolean> {
-  const { subscribe = "handlers" } = options;
+async function maySubscribe(options: TopicDefinition, context: HttpContext, topic: string): Promise<boolean> {
+  const { subscribe } = options;
   if (typeof subscribe === "string") return subscribe === "anyone";
   return subscribe(new SubscribeEvent(context[eventOfContext].object, context.request, topic));
 }
 
-function topicBehaviour(topic: string, options: ErasedTopicOptions): SocketBehaviour {
+function topicBehaviour(topic: string, options: TopicDefinition): SocketBehaviour {
   return {
     open: (socket: RawSocket) => socket.subscribe(topic),
     message(socket: RawSocket, data: SocketData) {
