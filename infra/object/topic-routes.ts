@@ -3,9 +3,10 @@ import { SubscribeEvent } from "./handles.ts";
 import { eventOfContext, type HttpContext } from "./http-context.ts";
 import type { AnyObjectClass } from "./object.ts";
 import type { RawSocket } from "./object-socket.ts";
-import type { ClassDefinition, ErasedTopicOptions } from "./options.ts";
+import type { ClassDefinition } from "./options.ts";
 import type { SocketData } from "./socket-message.ts";
 import type { SocketBehaviour } from "./socket-route.ts";
+import type { TopicDefinition } from "./topic-options.ts";
 
 /**
  * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
@@ -45,17 +46,13 @@ function sinceOf(request: Request): string | undefined {
   return position || undefined;
 }
 
-async function maySubscribe(
-  options: ErasedTopicOptions,
-  context: HttpContext,
-  topic: string,
-): Promise<boolean> {
-  const { subscribe = "handlers" } = options;
+async function maySubscribe(options: TopicDefinition, context: HttpContext, topic: string): Promise<boolean> {
+  const { subscribe } = options;
   if (typeof subscribe === "string") return subscribe === "anyone";
   return subscribe(new SubscribeEvent(context[eventOfContext].object, context.request, topic));
 }
 
-function topicBehaviour(topic: string, options: ErasedTopicOptions): SocketBehaviour {
+function topicBehaviour(topic: string, options: TopicDefinition): SocketBehaviour {
   return {
     open: (socket: RawSocket) => {
       const { request } = socket.data as HttpContext; // set below, by `subscribe`

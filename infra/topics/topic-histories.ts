@@ -1,5 +1,5 @@
 import { nanoid } from "nanoid";
-import type { HistoryLimits } from "../object/options.ts";
+import type { HistoryLimits } from "../object/topic-options.ts";
 import type { TopicPayload, TopicStart } from "./topic-message.ts";
 import { emptyHistory, type KeptHistory, TopicHistory } from "./topic-history.ts";
 

@@ -1,4 +1,4 @@
-import type { HistoryLimits } from "../object/options.ts";
+import type { HistoryLimits } from "../object/topic-options.ts";
 import type { MissedMessage, TopicPayload, TopicStart } from "./topic-message.ts";
 
 /** A history as it travels and sleeps. Messages have the offsets up to `offset`, without a gap. */

@@ -1,10 +1,17 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { object } from "stateful-objects";
+import { object, type Topics } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { EventClient } from "../support/event-client.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { SocketClient, type SocketClientOptions } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
+
+/** Where the topic's name is the client's, the compiler cannot know it. */
+interface Named {
+  readonly topics: Topics;
+  readonly params: { readonly topic: string };
+  readonly request: Request;
+}
 
 const feed = object("feed", {
   placement: { regions: ["iad"] },
@@ -29,10 +36,12 @@ const feed = object("feed", {
     set.headers["x-hook"] = "ran";
     return headers["x-banned"] === "yes" ? status(401, "banned") : undefined;
   })
-  .get("/count/:topic", ({ topics, params }) => topics.subscriberCount(decodeURIComponent(params.topic)))
+  .get("/count/:topic", ({ topics, params }: Named) =>
+    topics.subscriberCount(decodeURIComponent(params.topic)),
+  )
   .post(
     "/publish/:topic",
-    async ({ topics, params, request }) => {
+    async ({ topics, params, request }: Named) => {
       topics.publish(decodeURIComponent(params.topic), await request.text());
     },
     { parse: "none" },

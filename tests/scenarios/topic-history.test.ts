@@ -17,9 +17,10 @@ const wire = object("wire", {
   },
 })
   .get("/region", ({ host }) => host.region)
-  .post("/publish/:topic/:count", ({ topics, params }) => {
-    for (let n = 1; n <= Number(params.count); n++) topics.publish(params.topic, `${params.topic} ${n}`);
+  .post("/publish/news/:count", ({ topics, params }) => {
+    for (let n = 1; n <= Number(params.count); n++) topics.publish("news", `news ${n}`);
   })
+  .post("/publish/short/1", ({ topics }) => topics.publish("short", "short 1"))
   .post("/say/:text", ({ topics, params }) => topics.publish("news", params.text));
 
 const adminToken = "a-token-that-only-tests-use";

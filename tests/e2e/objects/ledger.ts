@@ -5,7 +5,7 @@ import { object } from "stateful-objects";
 export default object("ledger", {
   state: (): { entries: string[] } => ({ entries: [] }),
   durability: "storage",
-  topics: { entries: { subscribe: "anyone" } },
+  topics: { begun: {}, entries: { subscribe: "anyone" } },
 })
   .get("/", async ({ state, storage, host }) => ({
     owner: host.id,
