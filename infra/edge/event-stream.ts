@@ -63,11 +63,20 @@ export class EventStream implements ClientConnection {
     this.#write(eventOf(data, position));
   }
 
-  listen(name: string, _topic: string, { position, recovered, missed }: TopicStart): void {
+  /** Who is there. */
+  hearPresence(json: string): void {
+    this.#write(`event: presence\ndata: ${json}\n\n`);
+  }
+
+  listen(name: string, _: string, start: TopicStart, presenceName: string): void {
+    const { position, recovered, missed, presence } = start;
     const id = position === undefined ? "" : `id: ${position}\n`;
     this.#write(`event: subscribed\n${id}data: ${JSON.stringify({ position, recovered })}\n\n`);
     for (const message of missed) this.hear(message);
     this.subscribe(name);
+    if (presence?.snapshot === undefined) return;
+    this.hearPresence(presence.snapshot);
+    this.subscribe(presenceName);
   }
 
   subscribe(name: string): void {

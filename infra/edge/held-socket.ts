@@ -2,6 +2,7 @@ import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicStart } from "../topics/topic-message.ts";
+import type { PresentIn } from "../topics/topic-presence.ts";
 import type { EdgeSocket, SocketOwner } from "./edge-socket.ts";
 import { isTopicTarget } from "./object-target.ts";
 import type { OwnerLine } from "./owner-line.ts";
@@ -55,7 +56,7 @@ export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
   acceptedOn: OwnerLine | undefined;
   readonly #object: HeldObject;
   #phase: SocketRecord["phase"] = "accepted";
-  #subscriptions: Set<string> | undefined;
+  #subscriptions: Map<string, PresentIn | undefined> | undefined;
   #tags: readonly string[] = [];
   #attachment: Uint8Array | undefined;
   /** Messages that are behind us, since the socket began. */
@@ -104,11 +105,19 @@ export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
       remoteAddress: this.client.remoteAddress,
       kind: this.client.head.kind,
       phase: this.#isOpenedKnown ? "opened" : "accepted",
-      subscriptions: [...(this.#subscriptions ?? [])],
+      subscriptions: [...(this.#subscriptions?.keys() ?? [])],
+      presence: this.#presence(),
       tags: this.#tags,
       attachment: this.#attachment,
       handled: this.#handled,
     };
+  }
+
+  #presence(): SocketRecord["presence"] {
+    const presence: [string, PresentIn][] = [];
+    for (const [topic, presentIn] of this.#subscriptions ?? [])
+      if (presentIn) presence.push([topic, presentIn]);
+    return presence;
   }
 
   // -- from the client
@@ -249,15 +258,19 @@ export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
   }
 
   subscribe(topic: string): void {
-    this.#subscriptions ??= new Set();
-    this.#subscriptions.add(topic);
+    this.#subscribed(topic, undefined);
     this.socket.subscribe(topic);
   }
 
   listen(topic: string, start: TopicStart): void {
-    this.#subscriptions ??= new Set();
-    this.#subscriptions.add(topic);
+    const { presence } = start;
+    this.#subscribed(topic, presence && { data: presence.data, watches: presence.watches });
     this.socket.listen(topic, start);
+  }
+
+  #subscribed(topic: string, presentIn: PresentIn | undefined): void {
+    this.#subscriptions ??= new Map();
+    this.#subscriptions.set(topic, presentIn);
   }
 
   /** Where it cannot be told of a gap, it is closed: a socket of the topic's own endpoint. An author's may have their own ways. */

@@ -316,6 +316,10 @@ export function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((text) => typeof text === "string");
 }
 
+export function isTextOrNull(value: unknown): value is string | null {
+  return value === null || typeof value === "string";
+}
+
 export function isBytesOrNull(value: unknown): value is Uint8Array | null {
   return value === null || value instanceof Uint8Array;
 }

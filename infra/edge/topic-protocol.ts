@@ -3,6 +3,7 @@ import type { MessageForm, MissedMessage, TopicMessage, TopicStart } from "../to
 import {
   decodeText,
   isCount,
+  isTextOrNull,
   isTexts,
   listOf,
   malformed,
@@ -84,22 +85,25 @@ export interface NumberedStart {
 }
 
 export function encodeStartOf({ number, topic, start }: NumberedStart): Uint8Array {
-  const { position, recovered, missed } = start;
+  const { position, recovered, missed, presence } = start;
+  const presentIn = presence && [presence.data ?? null, presence.watches, presence.snapshot ?? null];
   const messages = missed.flatMap(({ data, form, position }) => [data, form === "json", position]);
-  return pack([number, topic, position ?? null, recovered ?? null, messages]);
+  return pack([number, topic, position ?? null, recovered ?? null, messages, presentIn ?? null]);
 }
 
 export function decodeStartOf(payload: Payload): NumberedStart {
-  const [number, topic, position, recovered, messages] = unpackList(payload, "start");
+  const [number, topic, position, recovered, messages, presentIn] = unpackList(payload, "start");
   if (!isCount(number) || typeof topic !== "string") throw malformed("start");
   if (!isTextOrNull(position) || !(recovered === null || typeof recovered === "boolean"))
     throw malformed("start");
   const missed = decodeMissed(listOf(messages, "start"));
-  return {
-    number,
-    topic,
-    start: { position: position ?? undefined, recovered: recovered ?? undefined, missed },
-  };
+  const begun = { position: position ?? undefined, recovered: recovered ?? undefined, missed };
+  if (presentIn === null) return { number, topic, start: begun };
+  const [data, watches, snapshot] = listOf(presentIn, "start");
+  if (!isTextOrNull(data) || typeof watches !== "boolean" || !isTextOrNull(snapshot))
+    throw malformed("start");
+  const presence = { data: data ?? undefined, watches, snapshot: snapshot ?? undefined };
+  return { number, topic, start: { ...begun, presence } };
 }
 
 function decodeMissed(flat: readonly unknown[]): readonly MissedMessage[] {
@@ -126,8 +130,4 @@ export function decodePositions(payload: Payload): ReadonlyMap<string, string> {
   for (let index = 0; index < flat.length; index += 2)
     positions.set(flat[index] ?? "", flat[index + 1] ?? "");
   return positions;
-}
-
-function isTextOrNull(value: unknown): value is string | null {
-  return value === null || typeof value === "string";
 }

@@ -1,8 +1,11 @@
 import { StatefulError } from "../lib/errors.ts";
 import { type ObjectEvent, UpgradeSlot } from "../object/event.ts";
+import { SubscribeEvent } from "../object/handles.ts";
+import type { HttpContext } from "../object/http-context.ts";
 import { runAsEvent } from "../storage/running-event.ts";
 import { type SocketAtEdge, TopicHub } from "../topics/topic-hub.ts";
 import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
+import { presenceData, presenceTopic, TopicPresence } from "../topics/topic-presence.ts";
 import { handlerFailed, noLongerHere, tooMany } from "./activation-errors.ts";
 import { closeUndelivered } from "./activation-handles.ts";
 import { ActivationLife } from "./activation-life.ts";
@@ -28,6 +31,7 @@ export abstract class ActivationSockets extends ActivationLife {
   #hub: TopicHub | undefined;
   #sockets: Set<VirtualSocket> | undefined;
   #edges: ObjectEdges | undefined;
+  #presences: Map<string, TopicPresence> | undefined;
 
   constructor(setup: ActivationSetup) {
     super(setup);
@@ -82,6 +86,40 @@ export abstract class ActivationSockets extends ActivationLife {
     } catch {
       this.hub.caughtUp(topic, edge);
       closeUndelivered(this.openSockets, [edge], topic);
+    }
+  }
+
+  // -- presence
+
+  /** Undefined for a topic without. */
+  presenceOf(topic: string): TopicPresence | undefined {
+    const known = this.#presences?.get(topic);
+    const options = known ? undefined : this.runtime.definition.topics.get(topic)?.presence;
+    if (options === undefined) return known;
+    const presence = new TopicPresence({
+      clock: this.machine.clock,
+      membersMax: options.membersMax,
+      tell: (json) => this.#tellPresence(topic, json),
+    });
+    this.#presences ??= new Map();
+    this.#presences.set(topic, presence);
+    return presence;
+  }
+
+  /** What the class says of a subscriber, as JSON. */
+  presenceDataOf(topic: string, socket: { readonly data: object }): string | undefined {
+    const data = this.runtime.definition.topics.get(topic)?.presence?.data;
+    if (data === undefined) return undefined;
+    const { request } = socket.data as HttpContext; // what the hooks of an upgrade have made
+    return presenceData(topic, data(new SubscribeEvent(this.scope, request, topic)));
+  }
+
+  #tellPresence(topic: string, json: string): void {
+    const message = { topic: presenceTopic(topic), data: json, form: "json", position: undefined } as const;
+    try {
+      this.pass(() => this.publishNow(message, undefined), json.length);
+    } catch {
+      // Nothing may leave any more: the next owner tells everything anew.
     }
   }
 
@@ -251,6 +289,7 @@ export abstract class ActivationSockets extends ActivationLife {
   }
 
   protected endSockets(cause: StatefulError): void {
+    for (const presence of this.#presences?.values() ?? []) presence.stop();
     const sockets = [...this.openSockets];
     this.#sockets = undefined;
     if (!this.keepsSockets) for (const socket of sockets) socket.ended(cause.closeCode, cause.message);

@@ -83,7 +83,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     accepted: AcceptedUpgrade,
     client: Pick<SocketRecord, "id" | "remoteAddress" | "kind">,
   ): VirtualSocket {
-    const nothing = { subscriptions: [], tags: [], attachment: undefined, handled: 0 };
+    const nothing = { subscriptions: [], presence: [], tags: [], attachment: undefined, handled: 0 };
     const record: SocketRecord = { ...client, ...nothing, number, phase: "accepted" };
     const socket = this.#socket(activation, record, accepted);
     activation.addSocket(socket);

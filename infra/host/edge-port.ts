@@ -3,6 +3,7 @@ import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import type { TopicStart } from "../topics/topic-message.ts";
+import type { PresentIn } from "../topics/topic-presence.ts";
 import type { SocketCarrier } from "./virtual-socket.ts";
 
 /**
@@ -88,6 +89,8 @@ export interface SocketRecord {
   /** `accepted`: `open` has not run yet. */
   readonly phase: "accepted" | "opened";
   readonly subscriptions: readonly string[];
+  /** What it is in those of its topics that have presence. */
+  readonly presence: readonly (readonly [topic: string, presentIn: PresentIn])[];
   readonly tags: readonly string[];
   /** Encoded; undefined where there is none. */
   readonly attachment: Uint8Array | undefined;

@@ -9,7 +9,7 @@ import type { Activation } from "./activation.ts";
 import type { SocketRecord, UpgradeHead } from "./edge-port.ts";
 import { KeptWithSocket } from "./kept-with-socket.ts";
 import { asBytes, sendableCloseCode, sendableCloseReason } from "./sendable.ts";
-import { checkSubscriptionCount, checkTopicName } from "./topic-limits.ts";
+import { SocketTopics } from "./socket-topics.ts";
 
 /**
  * How the owner reaches one client's connection: this host's own edge, or a channel to another. Calls take effect at the
@@ -60,9 +60,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   #taken: number;
   /** Those of them whose handlers have begun: what waits its turn when the object moves, the next owner takes. */
   #begun: number;
-  /** As its handlers have it, and as it has taken effect: between the two is the output gate. */
-  #subscriptions: Set<string> | undefined;
-  #atEdge: Set<string> | undefined;
+  #topics: SocketTopics | undefined;
   #kept: KeptWithSocket | undefined;
   #isCloseSent = false;
   readonly #activation: Activation;
@@ -85,15 +83,14 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
     }
     if (record.tags.length > 0 || record.attachment !== undefined)
       this.#kept = new KeptWithSocket(record.tags, record.attachment);
-    if (record.subscriptions.length > 0) this.#subscriptions = new Set(record.subscriptions);
-    for (const topic of record.subscriptions) this.#subscribedAtEdge(topic);
+    if (record.subscriptions.length > 0) this.#topics = new SocketTopics(activation, this, record);
   }
 
   get readyState() {
     return this.#readyState;
   }
   get subscriptions() {
-    return [...(this.#subscriptions ?? [])];
+    return this.#topics?.names ?? [];
   }
   /** Messages taken so far. */
   get taken(): number {
@@ -114,7 +111,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
       remoteAddress: this.remoteAddress,
       kind: this.kind,
       phase: this.#wasOpened ? "opened" : "accepted",
-      subscriptions: [...(this.#atEdge ?? [])],
+      ...(this.#topics?.record ?? noTopics),
       tags: this.tags,
       attachment: this.#kept?.bytes,
       handled: this.#begun,
@@ -164,9 +161,8 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
 
   /** It is no longer this activation's. */
   left(): void {
-    for (const topic of this.#atEdge ?? []) this.#activation.hub.unsubscribe(topic, this.edge);
-    this.#atEdge = undefined;
-    this.#subscriptions = undefined;
+    this.#topics?.left();
+    this.#topics = undefined;
     this.#activation.forgetSocket(this);
   }
 
@@ -240,47 +236,22 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   }
 
   subscribe(topic: string): void {
-    const history = this.#activation.histories?.of(topic);
-    this.#subscribe(topic, history && { position: history.position, recovered: undefined, missed: [] });
+    this.#topicsOf().subscribe(topic);
   }
-
-  listen(topic: string, since: string | undefined): void {
-    this.#subscribe(topic, this.#activation.topicStart(topic, since));
+  listen(topic: string, since: string | undefined, watches: boolean): void {
+    this.#topicsOf().listen(topic, since, watches);
   }
-
-  /** In the same turn as the look at the history: what is published from here on stands behind it in the line. */
-  #subscribe(topic: string, start: TopicStart | undefined): void {
-    if (this.#readyState > 1 || this.isSubscribed(topic)) return;
-    checkTopicName(topic);
-    checkSubscriptionCount(this.#subscriptions?.size ?? 0);
-    this.#activation.pass(() => {
-      if (this.#readyState === 3) return;
-      this.#subscribedAtEdge(topic);
-      if (start === undefined) this.carrier.subscribe(topic);
-      else if (!this.carrier.listen(topic, start)) this.close(1013, "Too much is on its way to your edge.");
-    }, topic.length);
-    this.#subscriptions ??= new Set();
-    this.#subscriptions.add(topic);
-  }
-
-  #subscribedAtEdge(topic: string): void {
-    this.#activation.hub.subscribe(topic, this.edge);
-    this.#atEdge ??= new Set();
-    this.#atEdge.add(topic);
-  }
-
   unsubscribe(topic: string): void {
-    if (!this.isSubscribed(topic)) return;
-    this.#activation.pass(() => {
-      if (!this.#atEdge?.delete(topic)) return;
-      this.#activation.hub.unsubscribe(topic, this.edge);
-      this.carrier.unsubscribe(topic);
-    }, topic.length);
-    this.#subscriptions?.delete(topic);
+    this.#topics?.unsubscribe(topic);
+  }
+  isSubscribed(topic: string): boolean {
+    return this.#topics?.has(topic) ?? false;
   }
 
-  isSubscribed(topic: string): boolean {
-    return this.#subscriptions?.has(topic) ?? false;
+  /** Most sockets of many classes subscribe to nothing. */
+  #topicsOf(): SocketTopics {
+    this.#topics ??= new SocketTopics(this.#activation, this);
+    return this.#topics;
   }
 
   close(code = 1000, reason = ""): void {
@@ -390,4 +361,5 @@ export type ReplayedUpgrade =
 
 type SocketEvent = (behaviour: SocketBehaviour) => void | Promise<void>;
 
+const noTopics = { subscriptions: [], presence: [] };
 const nothingKept = new KeptWithSocket([], undefined);

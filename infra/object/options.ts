@@ -292,6 +292,7 @@ export function defineClass<State extends object, Resources extends ResourceFact
   // has tied the hooks, the state factory and the handles to each other in the types already.
   const erased = options as unknown as ObjectOptions<object, ResourceFactories>;
   const topics = defineTopics(name, erased.topics ?? {});
+  const life = lifeOf(name, options, durability);
   return {
     name,
     state: erased.state ?? (() => ({})),
@@ -311,7 +312,9 @@ export function defineClass<State extends object, Resources extends ResourceFact
     memoryHint: erased.memoryHint?.bind(erased),
     onMoveOut: erased.onMoveOut?.bind(erased),
     onMoveIn: erased.onMoveIn?.bind(erased),
-    ...lifeOf(name, options, durability),
+    ...life,
+    // Whoever leaves while the object sleeps is to be missed by those who watch.
+    wakeOnClose: life.wakeOnClose || [...topics.values()].some(({ presence }) => presence !== undefined),
   };
 }
 

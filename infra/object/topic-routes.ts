@@ -56,7 +56,8 @@ function topicBehaviour(topic: string, options: TopicDefinition): SocketBehaviou
   return {
     open: (socket: RawSocket) => {
       const { request } = socket.data as HttpContext; // set below, by `subscribe`
-      socket.listen(topic, sinceOf(request));
+      const watches = new URL(request.url).searchParams.get("presence") === "1";
+      socket.listen(topic, sinceOf(request), watches && options.presence !== undefined);
     },
     message(socket: RawSocket, data: SocketData) {
       if (options.publish !== "clients")

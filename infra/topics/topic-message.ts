@@ -1,3 +1,4 @@
+import type { PresentIn } from "./topic-presence.ts";
 import type { TopicPayload } from "../object/socket-message.ts";
 
 export type { MessageForm, TopicPayload } from "../object/socket-message.ts";
@@ -17,6 +18,8 @@ export interface TopicStart {
   readonly recovered: boolean | undefined;
   /** In order. Empty unless `recovered` or `oldest` was asked for. */
   readonly missed: readonly MissedMessage[];
+  /** Where the topic has presence: what the subscriber is in it. `snapshot`: the JSON of who is there, for one who watches. */
+  readonly presence?: (PresentIn & { readonly snapshot: string | undefined }) | undefined;
 }
 
 /** Where a subscription stands once it has been told what it missed. */

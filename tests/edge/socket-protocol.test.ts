@@ -67,6 +67,12 @@ const start = fc.record({
   recovered: fc.option(fc.boolean(), { nil: undefined }),
   missed: fc.array(fc.tuple(payload, text).map(([said, place]) => ({ ...said, position: place }))),
 });
+const startWithPresence = fc
+  .tuple(start, text, fc.boolean(), fc.option(text, { nil: undefined }))
+  .map(([begun, data, watches, snapshot]) => ({ ...begun, presence: { data, watches, snapshot } }));
+const presence = fc.array(
+  fc.tuple(text, fc.record({ data: fc.option(text, { nil: undefined }), watches: fc.boolean() })),
+);
 const kind = fc.constantFrom("websocket" as const, "event-stream" as const);
 
 const heads: fc.Arbitrary<AttachmentHead> = fc.oneof(
@@ -104,6 +110,7 @@ const records: fc.Arbitrary<SocketRecord> = fc.record({
   kind,
   phase: fc.constantFrom("accepted" as const, "opened" as const),
   subscriptions: fc.array(text, { maxLength: 4 }),
+  presence,
   tags: fc.array(text, { maxLength: 4 }),
   attachment: fc.option(bytes, { nil: undefined }),
   handled: count,
@@ -174,7 +181,7 @@ test("text is encoded once for all edges, and bytes as they are at that moment",
 
 test("a start arrives as it was sent, with what was missed", () => {
   fc.assert(
-    fc.property(number, text, start, (socket, topic, begun) => {
+    fc.property(number, text, fc.oneof(start, startWithPresence), (socket, topic, begun) => {
       const sent = { number: socket, topic, start: begun };
       expect(plain(decodeStartOf(encodeStartOf(sent)))).toEqual(sent);
     }),

@@ -32,7 +32,7 @@ function makeRoom(heard: unknown[], options: object = {}) {
 function recordOf(number: number, rest: Partial<SocketRecord> = {}): SocketRecord {
   return {
     ...{ number, id: `socket-${number}`, remoteAddress: "192.0.2.1", kind: "websocket", phase: "opened" },
-    ...{ subscriptions: [], tags: [], attachment: undefined, handled: 0 },
+    ...{ subscriptions: [], presence: [], tags: [], attachment: undefined, handled: 0 },
     ...rest,
   };
 }

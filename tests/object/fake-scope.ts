@@ -34,6 +34,7 @@ export class FakeScope implements ObjectScope {
   readonly topics = {
     publish: (topic: string, message: unknown) => void this.published.push({ topic, message }),
     subscriberCount: () => 0,
+    presence: () => ({ count: 0, members: [] }),
   };
   readonly sockets = { count: 0, list: () => [], closeAll: () => undefined };
 
