@@ -107,7 +107,7 @@ export class RunningHost {
   readonly #frontend: Frontend;
   #isDraining = false;
   #refreshedAtMs = Number.NEGATIVE_INFINITY;
-  #refreshing = Promise.resolve();
+  #refreshing = Promise.resolve(false);
   #directory: Directory | undefined;
   #running: HostParts | undefined;
   #sweeper: AlarmSweeper | undefined;
@@ -309,7 +309,7 @@ export class RunningHost {
       ...{ config: this.config, clock: this.#clock, log: this.log },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
-      refreshHosts: () => void this.#refreshHosts(leases),
+      refreshHosts: () => this.#refreshHosts(leases),
       processesGone: (processes) => this.#processesGone(processes),
     });
     const search = this.#searchSetup(leases, table, links);
@@ -420,14 +420,18 @@ export class RunningHost {
   }
 
   /** A class that nobody is known to run may have started elsewhere since the last renewal. Asked rarely, briefly, for all. */
-  #refreshHosts(leases: RunningLeases): Promise<void> {
+  #refreshHosts(leases: RunningLeases): Promise<boolean> {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#refreshedAtMs < refreshIntervalMs) return this.#refreshing;
     this.#refreshedAtMs = nowMs;
     const late = () => new StatefulError("directory_unavailable", "The directory does not answer.");
-    this.#refreshing = withTimeLimit(this.#clock, refreshLimitMs, leases.refresh(), late).catch((error) => {
-      this.log.warn("refresh.failed", { error });
-    });
+    this.#refreshing = withTimeLimit(this.#clock, refreshLimitMs, leases.refresh(), late).then(
+      () => true,
+      (error) => {
+        this.log.warn("refresh.failed", { error });
+        return false;
+      },
+    );
     return this.#refreshing;
   }
 

@@ -25,6 +25,8 @@ export interface AttachedObject {
   /** All sockets of the edge have been told. */
   rolled(edge: AttachedEdge): void;
   forget(edge: AttachedEdge): void;
+  /** Sockets have gone with their edge, and the object could not be told. */
+  lostSockets(): void;
 }
 
 /**
@@ -244,6 +246,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     }
     this.#sockets.clear();
     this.#heads.clear();
+    if (!isOpen) this.#object.lostSockets();
   }
 
   #closeMissing(all: ReadonlySet<number>): void {

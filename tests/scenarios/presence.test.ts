@@ -53,11 +53,7 @@ class Watcher {
   }
   get names(): readonly string[] {
     const there = new Map<string, string>();
-    for (const { members, joined, left } of this.told as {
-      members?: Member[];
-      joined?: Member[];
-      left?: string[];
-    }[]) {
+    for (const { members, joined, left } of this.told) {
       if (members) there.clear();
       for (const id of left ?? []) there.delete(id);
       for (const { id, data } of [...(members ?? []), ...(joined ?? [])]) there.set(id, String(data?.name));
