@@ -1,5 +1,6 @@
 import type { Sockets, Topics } from "../object/context.ts";
 import { encodeSocketMessage } from "../object/socket-message.ts";
+import { topicPayload } from "../object/topic-payload.ts";
 import type { Activation } from "./activation.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
@@ -7,7 +8,10 @@ import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
 /** `topics` as an author sees it. */
 export function topicsOf(activation: Activation): Topics {
   return {
-    publish: (topic, message) => activation.publish(topic, encodeSocketMessage(message)),
+    publish(topic, message) {
+      const { schema } = activation.runtime.definition.topics.get(topic) ?? {};
+      activation.publish(topic, topicPayload(schema, message));
+    },
     subscriberCount: (topic) => activation.hub.subscriberCount(topic),
   };
 }

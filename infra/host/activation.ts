@@ -3,7 +3,7 @@ import type { Objects, Sockets, Topics } from "../object/context.ts";
 import type { ObjectEvent, ObjectScope, UpgradeSlot } from "../object/event.ts";
 import { AlarmHandles } from "../object/handles.ts";
 import type { CompiledFetch } from "../object/object.ts";
-import type { SocketData } from "../object/socket-message.ts";
+import type { TopicPayload } from "../object/socket-message.ts";
 import type { Alarms, ObjectStorage } from "../object/storage.ts";
 import { isStreamed, markStreamed } from "../object/streamed-response.ts";
 import type { AlarmFiring } from "../storage/alarm-book.ts";
@@ -197,11 +197,11 @@ export class Activation extends ActivationSockets implements ObjectScope {
 
   // -- what leaves
 
-  publish(topic: string, message: SocketData, except?: SocketAtEdge): void {
+  publish(topic: string, message: TopicPayload, except?: SocketAtEdge): void {
     checkTopicName(topic);
     this.pass(() => {
-      this.publishNow(topic, message, except);
-    }, message.length);
+      this.publishNow(topic, message.data, except);
+    }, message.data.length);
   }
 
   get output(): OutputGate | undefined {

@@ -1,6 +1,13 @@
 /** What travels on a socket, in the three forms a handler may use for it. */
 export type SocketData = string | Uint8Array;
 
+/** A message of a topic, as it goes out: which of the three a subscriber is to take it for stays known on the way. */
+export interface TopicPayload {
+  readonly data: SocketData;
+  /** `"json"` is text that is JSON. */
+  readonly form: "text" | "bytes" | "json";
+}
+
 const textMarks = new Set(['"', "[", "{"]);
 const numberPattern = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
