@@ -1,6 +1,8 @@
 import { controlBytesMax, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
+import { presenceTopic } from "../topics/topic-presence.ts";
 
 /**
  * One client's connection at its edge: a WebSocket of Bun's, or an event stream. The two differ in nothing that an owner
@@ -10,6 +12,11 @@ export interface ClientConnection {
   /** Bytes sent; -1 when queued; 0 when dropped because the client is too far behind. */
   send(message: SocketData): number;
   subscribe(name: string): void;
+  /**
+   * Subscribes to a topic whose messages have positions, or goes on with it after a gap: says where it stands, and then what was
+   * missed; and to the topic's presence, where the client watches that. Absent where a client is not told of positions.
+   */
+  listen?(name: string, topic: string, start: TopicStart, presenceName: string): void;
   unsubscribe(name: string): void;
   isSubscribed(name: string): boolean;
   /** To every other WebSocket of this edge that subscribes to `name`. */
@@ -107,10 +114,37 @@ export class EdgeSocket {
     else this.#later((connection) => connection.subscribe(name), 0);
   }
 
+  listen(topic: string, start: TopicStart): void {
+    const name = nativeTopic(this.ref.key, topic);
+    const listen = (connection: ClientConnection) => {
+      if (connection.listen) connection.listen(name, topic, start, this.#presenceName(topic));
+      else connection.subscribe(name);
+    };
+    if (this.#connection) listen(this.#connection);
+    else this.#later(listen, 0);
+  }
+
+  /** False where the client cannot be told. */
+  hasMissed(topic: string, start: TopicStart): boolean {
+    const connection = this.#connection;
+    if (connection?.listen === undefined) return false;
+    connection.listen(nativeTopic(this.ref.key, topic), topic, start, this.#presenceName(topic));
+    return true;
+  }
+
+  #presenceName(topic: string): string {
+    return nativeTopic(this.ref.key, presenceTopic(topic));
+  }
+
   unsubscribe(topic: string): void {
     const name = nativeTopic(this.ref.key, topic);
-    if (this.#connection) this.#connection.unsubscribe(name);
-    else this.#later((connection) => connection.unsubscribe(name), 0);
+    const presenceName = this.#presenceName(topic);
+    const unsubscribe = (connection: ClientConnection) => {
+      connection.unsubscribe(name);
+      if (connection.isSubscribed(presenceName)) connection.unsubscribe(presenceName);
+    };
+    if (this.#connection) unsubscribe(this.#connection);
+    else this.#later(unsubscribe, 0);
   }
 
   /** Bun throws for more than a frame takes, which would end the attachment of all other sockets of the object. */

@@ -5,6 +5,8 @@ import { type ObjectRef, objectRef } from "../lib/object-ref.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicMessage } from "../topics/topic-message.ts";
+import { topicOfPresence } from "../topics/topic-presence.ts";
 import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
 import { EdgeSocket, nativeTopic } from "./edge-socket.ts";
 import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
@@ -127,8 +129,7 @@ export class EdgeSockets implements TopicEdge {
   }
 
   publisherOf(objectKey: string) {
-    return (topic: string, message: SocketData, except: number): void =>
-      void this.publish(objectKey, topic, message, except);
+    return (message: TopicMessage, except: number): void => void this.publish(objectKey, message, except);
   }
 
   /** Hosts are gone: their objects have other owners soon. */
@@ -140,14 +141,26 @@ export class EdgeSockets implements TopicEdge {
     return new EventStream(socket, this.#streamTopics, this.#setup.backpressureLimitBytes);
   }
 
-  publish(objectKey: string, topic: string, message: SocketData, exceptSocketId: number): boolean {
+  publish(objectKey: string, message: TopicMessage, exceptSocketId: number): boolean {
+    const { topic, data } = message;
     const name = nativeTopic(objectKey, topic);
+    this.#published(data.length);
+    if (topicOfPresence(topic) !== undefined) return this.#publishPresence(name, String(data));
     const except = exceptSocketId === 0 ? undefined : this.#byNumber.get(exceptSocketId);
-    if (!except?.publishToOthers(name, message)) this.#setup.publishNatively(name, message);
-    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.send(message);
-    this.#unsweptLength += message.length;
-    if (this.#unsweptLength >= this.#setup.backpressureLimitBytes) this.#closeSlowReaders();
+    if (!except?.publishToOthers(name, data)) this.#setup.publishNatively(name, data);
+    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.hear(message);
     return true;
+  }
+
+  #publishPresence(name: string, json: string): boolean {
+    for (const stream of this.#streams.get(name) ?? []) stream.hearPresence(json);
+    return true;
+  }
+
+  /** Before it is: what is behind then is behind without it. */
+  #published(length: number): void {
+    this.#unsweptLength += length;
+    if (this.#unsweptLength >= this.#setup.backpressureLimitBytes) this.#closeSlowReaders();
   }
 
   /** Closes every connection, as a host does that goes away. */

@@ -1,8 +1,10 @@
 import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { packValue as pack } from "../link/msgpack.ts";
+import type { PresentIn } from "../topics/topic-presence.ts";
 import {
   isBytesOrNull,
   isCount,
+  isTextOrNull,
   isTexts,
   listOf,
   malformed,
@@ -42,18 +44,20 @@ export function decodeRoll(payload: Payload): Roll {
 
 function listOfRecord(record: SocketRecord): unknown[] {
   const { number, id, remoteAddress, kind, phase, subscriptions, tags, attachment, handled } = record;
-  return [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment ?? null, handled];
+  const presence = record.presence.flatMap(([topic, { data, watches }]) => [topic, data ?? null, watches]);
+  return [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment ?? null, handled, presence];
 }
 
-function sizeOf({ subscriptions, tags, attachment }: SocketRecord): number {
+function sizeOf({ subscriptions, tags, attachment, presence }: SocketRecord): number {
   let bytes = recordBytes + (attachment?.length ?? 0);
   for (const text of subscriptions) bytes += text.length;
   for (const text of tags) bytes += text.length;
+  for (const [topic, { data }] of presence) bytes += topic.length + (data?.length ?? 0);
   return bytes;
 }
 
 function decodeRecord(value: unknown): SocketRecord {
-  const [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment, handled] = listOf(
+  const [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment, handled, present] = listOf(
     value,
     "record",
   );
@@ -61,8 +65,20 @@ function decodeRecord(value: unknown): SocketRecord {
     throw malformed("record");
   if (!isKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
   if (!isTexts(subscriptions) || !isTexts(tags) || !isBytesOrNull(attachment)) throw malformed("record");
-  const kept = { subscriptions, tags, attachment: attachment ?? undefined, handled };
+  const presence = decodePresence(listOf(present, "record"));
+  const kept = { subscriptions, presence, tags, attachment: attachment ?? undefined, handled };
   return { number, id, remoteAddress, kind, phase, ...kept };
+}
+
+function decodePresence(flat: readonly unknown[]): SocketRecord["presence"] {
+  const presence: [string, PresentIn][] = [];
+  for (let index = 0; index < flat.length; index += 3) {
+    const [topic, data, watches] = flat.slice(index, index + 3);
+    if (typeof topic !== "string" || !isTextOrNull(data) || typeof watches !== "boolean")
+      throw malformed("record");
+    presence.push([topic, { data: data ?? undefined, watches }]);
+  }
+  return presence;
 }
 
 /** `all`: those that are in none of the parts are gone. `missing`: only those that the owner did not know. */

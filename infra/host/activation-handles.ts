@@ -1,3 +1,4 @@
+import { StatefulError } from "../lib/errors.ts";
 import type { Sockets, Topics } from "../object/context.ts";
 import { encodeSocketMessage } from "../object/socket-message.ts";
 import { topicPayload } from "../object/topic-payload.ts";
@@ -13,7 +14,19 @@ export function topicsOf(activation: Activation): Topics {
       activation.publish(topic, topicPayload(schema, message));
     },
     subscriberCount: (topic) => activation.hub.subscriberCount(topic),
+    presence: (topic) => presentIn(activation, topic),
   };
+}
+
+function presentIn(activation: Activation, topic: string) {
+  const presence = activation.presenceOf(topic);
+  if (presence === undefined) throw withoutPresence(activation.ref.className, topic);
+  return { count: presence.count, members: presence.members() };
+}
+
+function withoutPresence(className: string, topic: string): StatefulError {
+  const message = `The topic "${topic.slice(0, 80)}" of ${className} has no presence: declare it with presence: true.`;
+  return new StatefulError("bad_request", message);
 }
 
 /** `sockets` as an author sees it. */

@@ -74,8 +74,21 @@ export interface Topics<Declared = AnyMessages, Sent = unknown> {
   publish<Name extends keyof Declared & string>(topic: Name, message: Declared[Name]): void;
   /** How many sockets and event streams are subscribed, at all edges. */
   subscriberCount(topic: keyof Declared & string): number;
+  /**
+   * Who is subscribed, at all edges. As this host knows it: an edge that was lost a moment ago may still be counted.
+   *
+   * @throws StatefulError `bad_request` for a topic that is not declared with `presence`.
+   */
+  presence(topic: keyof Declared & string): Presence;
   /** Never there: it carries, for `TopicsOf`, what subscribers hear, which a schema may have made of what was published. */
   readonly [sentMessages]?: Sent;
+}
+
+/** Those who are subscribed to a topic. */
+export interface Presence {
+  readonly count: number;
+  /** All of them, each by the id of its connection, with what `presence.data` of the topic said of it. */
+  readonly members: readonly { readonly id: string; readonly data: unknown }[];
 }
 
 /** Of topics that nobody has declared. */

@@ -28,6 +28,11 @@ export interface RawSocket {
   publishText(topic: string, data: string): number;
   publishBinary(topic: string, data: BufferSource): number;
   subscribe(topic: string): void;
+  /**
+   * Subscribes a client of the topic's own address (`topics/PROTOCOL.md`): what came after `since` goes before what is new.
+   * `watches`: it is told who else is there.
+   */
+  listen(topic: string, since: string | undefined, watches: boolean): void;
   unsubscribe(topic: string): void;
   isSubscribed(topic: string): boolean;
   close(code?: number, reason?: string): void;

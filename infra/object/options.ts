@@ -2,7 +2,13 @@ import { isClassName } from "../lib/object-ref.ts";
 import type { ObjectHandles, ResourceFactories, StartFacts, StopReason } from "./context.ts";
 import { invalidOption as invalid } from "./invalid-option.ts";
 import type { StorageKeys } from "./storage.ts";
-import { defineTopics, type TopicDefinition, type TopicOptions } from "./topic-options.ts";
+import {
+  defineTopics,
+  type HistoryLimits,
+  historiesOf,
+  type TopicDefinition,
+  type TopicOptions,
+} from "./topic-options.ts";
 import type { MessageOf } from "./topic-schema.ts";
 
 /**
@@ -220,6 +226,8 @@ export interface ClassDefinition {
   };
   readonly limits: ObjectLimits;
   readonly topics: ReadonlyMap<string, TopicDefinition>;
+  /** Of the topics that have one. */
+  readonly histories: ReadonlyMap<string, HistoryLimits>;
   readonly resources: ResourceFactories;
   readonly autoResponse: AutoResponse | undefined;
   readonly wakeOnClose: boolean;
@@ -283,6 +291,8 @@ export function defineClass<State extends object, Resources extends ResourceFact
   // The machinery handles all classes alike and so forgets their State and Resources here, in one place; `object()`
   // has tied the hooks, the state factory and the handles to each other in the types already.
   const erased = options as unknown as ObjectOptions<object, ResourceFactories>;
+  const topics = defineTopics(name, erased.topics ?? {});
+  const life = lifeOf(name, options, durability);
   return {
     name,
     state: erased.state ?? (() => ({})),
@@ -292,7 +302,8 @@ export function defineClass<State extends object, Resources extends ResourceFact
     idleAfterMs,
     placement: { strategy, regions, follow: options.placement?.follow ?? true },
     limits,
-    topics: defineTopics(name, erased.topics ?? {}),
+    topics,
+    histories: historiesOf(topics),
     resources: erased.resources ?? {},
     onStart: erased.onStart?.bind(erased),
     onStop: erased.onStop?.bind(erased),
@@ -301,7 +312,9 @@ export function defineClass<State extends object, Resources extends ResourceFact
     memoryHint: erased.memoryHint?.bind(erased),
     onMoveOut: erased.onMoveOut?.bind(erased),
     onMoveIn: erased.onMoveIn?.bind(erased),
-    ...lifeOf(name, options, durability),
+    ...life,
+    // Whoever leaves while the object sleeps is to be missed by those who watch.
+    wakeOnClose: life.wakeOnClose || [...topics.values()].some(({ presence }) => presence !== undefined),
   };
 }
 

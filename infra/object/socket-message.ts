@@ -1,13 +1,6 @@
 /** What travels on a socket, in the three forms a handler may use for it. */
 export type SocketData = string | Uint8Array;
 
-/** A message of a topic, as it goes out: which of the three a subscriber is to take it for stays known on the way. */
-export interface TopicPayload {
-  readonly data: SocketData;
-  /** `"json"` is text that is JSON. */
-  readonly form: "text" | "bytes" | "json";
-}
-
 const textMarks = new Set(['"', "[", "{"]);
 const numberPattern = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
@@ -40,6 +33,15 @@ export function encodeSocketMessage(message: unknown): SocketData {
     return new Uint8Array(message.buffer, message.byteOffset, message.byteLength);
   // JSON has no form for undefined, a function or a symbol.
   return JSON.stringify(message) ?? "null";
+}
+
+/** How a message was published. `json`: text that is JSON; `text` may be anything. */
+export type MessageForm = "text" | "bytes" | "json";
+
+/** What is published, encoded. */
+export interface TopicPayload {
+  readonly data: SocketData;
+  readonly form: MessageForm;
 }
 
 /** Whether a message has more bytes than that, as UTF-8 where it is text: a unit of text has three at most. */

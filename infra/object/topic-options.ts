@@ -87,10 +87,13 @@ export function topic<State extends object, Resources extends ResourceFactories,
   return options;
 }
 
+/** What a topic keeps of its messages. */
+export type HistoryLimits = Required<HistoryOptions>;
+
 /** A declared topic with every default filled in: what the machinery reads. */
 export interface TopicDefinition {
   readonly schema: TopicSchema | undefined;
-  readonly history: Required<HistoryOptions> | undefined;
+  readonly history: HistoryLimits | undefined;
   readonly presence: TopicPresence | undefined;
   readonly slowReaders: SlowReaders;
   readonly publish: "server" | "clients";
@@ -129,6 +132,15 @@ export function defineTopics(
   );
 }
 
+/** The limits of those that keep a history. */
+export function historiesOf(
+  topics: ReadonlyMap<string, TopicDefinition>,
+): ReadonlyMap<string, HistoryLimits> {
+  const histories = new Map<string, HistoryLimits>();
+  for (const [topic, { history }] of topics) if (history) histories.set(topic, history);
+  return histories;
+}
+
 type Invalid = (at: string, what: string) => Error;
 
 function defineTopic(name: string, options: ErasedTopicOptions, invalid: Invalid): TopicDefinition {
@@ -152,10 +164,7 @@ function defineTopic(name: string, options: ErasedTopicOptions, invalid: Invalid
   };
 }
 
-function defineHistory(
-  history: HistoryOptions | undefined,
-  invalid: Invalid,
-): Required<HistoryOptions> | undefined {
+function defineHistory(history: HistoryOptions | undefined, invalid: Invalid): HistoryLimits | undefined {
   if (history === undefined) return undefined;
   const { count, ageMs, bytes } = historyRanges;
   return {

@@ -2,7 +2,7 @@ import { encodeSocketMessage, type SocketData, type TopicPayload } from "./socke
 import type { TopicSchema } from "./topic-schema.ts";
 
 /** How a message becomes what goes out, on a topic with that schema. */
-export type PayloadOf<Message> = (schema: TopicSchema | undefined, message: Message) => TopicPayload;
+export type EncodeMessage<Message> = (schema: TopicSchema | undefined, message: Message) => TopicPayload;
 
 /**
  * A message as a handler gives it, as it goes out. With a schema everything is JSON; without, a text is text, bytes are bytes, and

@@ -59,6 +59,12 @@ async function openTopic({ name, topics }: ClassDefinition, context: TopicContex
   );
 }
 
+/** Where the client has come to: what an EventSource says when it comes again goes before what its URL says. */
+function sinceOf(request: Request): string | undefined {
+  const position = request.headers.get("last-event-id") ?? new URL(request.url).searchParams.get("since");
+  return position || undefined;
+}
+
 async function maySubscribe(
   { subscribe }: TopicDefinition,
   context: HttpContext,
@@ -78,13 +84,17 @@ function postedMessage(schema: TopicSchema | undefined, body: unknown): unknown 
   return schema === undefined ? body : schema.received(body);
 }
 
-function topicBehaviour(topic: string, { publish, schema }: TopicDefinition): SocketBehaviour {
+function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefinition): SocketBehaviour {
   return {
-    open: (socket: RawSocket) => socket.subscribe(topic),
+    open: (socket: RawSocket) => {
+      const { request } = socket.data as HttpContext; // set above, by `subscribe`
+      const watches = new URL(request.url).searchParams.get("presence") === "1";
+      socket.listen(topic, sinceOf(request), watches && presence !== undefined);
+    },
     message(socket: RawSocket, data: SocketData) {
       if (publish !== "clients") return socket.close(4403, serverOnly().message);
       // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
-      const { topics } = socket.data as HttpContext; // set above, by `subscribe`
+      const { topics } = socket.data as HttpContext; // as above
       topics.publish(topic, clientMessage(schema, data));
     },
     drain() {

@@ -47,6 +47,7 @@ export class FakeScope implements ObjectScope {
       this.published.push({ topic, message });
     },
     subscriberCount: () => 0,
+    presence: () => ({ count: 0, members: [] }),
   };
   readonly sockets = { count: 0, list: () => [], closeAll: () => undefined };
 
@@ -183,6 +184,8 @@ export class FakeSocket implements RawSocket {
   binaryType: RawSocket["binaryType"] = "uint8array";
   attachment: unknown;
   tags: readonly string[] = [];
+  /** What it last listened with. */
+  since: string | undefined;
 
   constructor(data: object, behaviour: SocketBehaviour) {
     this.data = data;
@@ -220,6 +223,10 @@ export class FakeSocket implements RawSocket {
   }
   subscribe(topic: string): void {
     this.subscriptions.push(topic);
+  }
+  listen(topic: string, since: string | undefined): void {
+    this.since = since;
+    this.subscribe(topic);
   }
   unsubscribe(topic: string): void {
     const index = this.subscriptions.indexOf(topic);

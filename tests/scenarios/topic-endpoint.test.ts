@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { t } from "elysia";
 import { object, type Topics, topic } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { EventClient } from "../support/event-client.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { SocketClient, type SocketClientOptions } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
@@ -96,55 +97,14 @@ function socket(
   );
 }
 
-/** A client of server-sent events. */
-class EventClient {
-  readonly response: Response;
-  text = "";
-  isOver = false;
-  readonly #leaving: AbortController;
-
-  private constructor(response: Response, leaving: AbortController) {
-    this.response = response;
-    this.#leaving = leaving;
-    void this.#read();
-  }
-
-  static async open(region: string, id: string, topic: string, headers = {}): Promise<EventClient> {
-    const leaving = new AbortController();
-    const url = cluster.url(region, `/feed/${id}/-/topics/${encodeURIComponent(topic)}`);
-    const init = { headers: { accept: "text/event-stream", ...headers }, signal: leaving.signal };
-    return new EventClient(await fetch(url, init), leaving);
-  }
-
-  /** The data of all events so far. */
-  get events(): string[] {
-    const blocks = this.text.split("\n\n").slice(0, -1);
-    return blocks
-      .map((block) => block.split("\n").filter((line) => line.startsWith("data: ")))
-      .filter((lines) => lines.length > 0)
-      .map((lines) => lines.map((line) => line.slice(6)).join("\n"));
-  }
-
-  close(): void {
-    this.#leaving.abort();
-  }
-
-  async #read(): Promise<void> {
-    const decoder = new TextDecoder();
-    try {
-      for await (const chunk of this.response.body ?? [])
-        this.text += decoder.decode(chunk, { stream: true });
-    } catch {
-      // Broken off, by either side.
-    }
-    this.isOver = true;
-  }
+function events(region: string, id: string, topic: string, headers = {}): Promise<EventClient> {
+  return EventClient.open(cluster.url(region, `/feed/${id}/-/topics/${encodeURIComponent(topic)}`), headers);
 }
 
 describe.each([...ways])("%s", (way, region) => {
   test("a WebSocket and an event stream hear what is published, in order, each once", async () => {
     const id = `hear-${way}`;
-    const [listener, stream] = [await socket(region, id, "news"), await EventClient.open(region, id, "news")];
+    const [listener, stream] = [await socket(region, id, "news"), await events(region, id, "news")];
     expect(stream.response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
     await until("both are subscribed", async () => (await count(id)) === 2);
     for (const text of ["one", "two\nlines", "", "three"]) await publish(id, text);
@@ -165,11 +125,11 @@ describe.each([...ways])("%s", (way, region) => {
   test("ws.publish of a handler reaches event streams at the sender's edge and elsewhere", async () => {
     const id = `mixed-${way}`;
     const sender = await SocketClient.open(cluster.socketUrl(region, `/feed/${id}/live`));
-    const streams = [await EventClient.open("iad", id, "news"), await EventClient.open("ams", id, "news")];
+    const streams = [await events("iad", id, "news"), await events("ams", id, "news")];
     await until("all are subscribed", async () => (await count(id)) === 3);
     sender.send("hello");
-    await until("the streams hear", () => streams.every(({ events }) => events.length > 0));
-    expect(streams.map(({ events }) => events)).toEqual([["hello"], ["hello"]]);
+    await until("the streams hear", () => streams.every((stream) => stream.events.length > 0));
+    expect(streams.map((stream) => stream.events)).toEqual([["hello"], ["hello"]]);
     expect(sender.heard).toEqual([]);
     sender.close();
     for (const stream of streams) stream.close();
@@ -220,7 +180,7 @@ describe.each([...ways])("%s", (way, region) => {
 
   test("O8 what is posted to a topic's address is heard like what is sent there", async () => {
     const id = `posted-${way}`;
-    const [wall, typed] = [await socket("iad", id, "wall"), await EventClient.open(region, id, "typed")];
+    const [wall, typed] = [await socket("iad", id, "wall"), await events(region, id, "typed")];
     const posted = async (topic: string, type: string, body: BodyInit, headers = {}) => {
       const url = cluster.url(region, `/feed/${id}/-/topics/${topic}`);
       const init = { method: "POST", headers: { "content-type": type, ...headers }, body };
@@ -284,7 +244,7 @@ describe.each([...ways])("%s", (way, region) => {
   test("a function decides for each request, with the object's state at hand", async () => {
     const [listener, stream] = [
       await socket(region, `asked-${way}`, "members", { headers: { "x-name": "ada" } }),
-      await EventClient.open(region, `asked-${way}`, "members", { "x-name": "ada" }),
+      await events(region, `asked-${way}`, "members", { "x-name": "ada" }),
     ];
     await until("both are subscribed", async () => (await count(`asked-${way}`, "members")) === 2);
     await publish(`asked-${way}`, "hello", "members");
@@ -317,7 +277,7 @@ describe.each([...ways])("%s", (way, region) => {
     const id = `slow-${way}`;
     const slow = await RawClient.connect(cluster.host(region).port);
     slow.head(`GET /feed/${id}/-/topics/news`, ["Accept: text/event-stream"]);
-    const quick = await EventClient.open(region, id, "news");
+    const quick = await events(region, id, "news");
     await until("both are subscribed", async () => (await count(id)) === 2);
     slow.socket.pause();
     const messages = 150;
@@ -352,8 +312,8 @@ describe.each([...ways])("%s", (way, region) => {
 });
 
 test("E14 a host that stops ends its own event streams, and says so; those of other edges hear the next owner", async () => {
-  const own = await EventClient.open("iad", "end", "news");
-  const other = await EventClient.open("ams", "end", "news");
+  const own = await events("iad", "end", "news");
+  const other = await events("ams", "end", "news");
   await until("both are subscribed", async () => (await count("end")) === 2);
   await cluster.host("iad").stop();
   await until("its own has ended", () => own.isOver);
