@@ -1,6 +1,7 @@
 import { StatefulError } from "../lib/errors.ts";
 import type { Sockets, Topics } from "../object/context.ts";
-import { encodeSocketMessage, payloadOf } from "../object/socket-message.ts";
+import { encodeSocketMessage } from "../object/socket-message.ts";
+import { topicPayload } from "../object/topic-payload.ts";
 import type { Activation } from "./activation.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
@@ -8,7 +9,10 @@ import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
 /** `topics` as an author sees it. */
 export function topicsOf(activation: Activation): Topics {
   return {
-    publish: (topic, message) => activation.publish(topic, payloadOf(message)),
+    publish(topic, message) {
+      const { schema } = activation.runtime.definition.topics.get(topic) ?? {};
+      activation.publish(topic, topicPayload(schema, message));
+    },
     subscriberCount: (topic) => activation.hub.subscriberCount(topic),
     presence: (topic) => presentIn(activation, topic),
   };

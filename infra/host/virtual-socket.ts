@@ -3,6 +3,7 @@ import type { AcceptedUpgrade } from "../object/event.ts";
 import type { RawSocket } from "../object/object-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { SocketBehaviour } from "../object/socket-route.ts";
+import { type EncodeMessage, encodedPayload, topicPayload } from "../object/topic-payload.ts";
 import type { SocketAtEdge, TopicEdge } from "../topics/topic-hub.ts";
 import type { TopicStart } from "../topics/topic-message.ts";
 import type { Activation } from "./activation.ts";
@@ -226,13 +227,16 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   }
 
   publish(topic: string, data: string | BufferSource): number {
-    return this.#publish(topic, typeof data === "string" ? data : asBytes(data));
+    return this.#publish(topic, data, encodedPayload);
+  }
+  publishMessage(topic: string, message: unknown): number {
+    return this.#publish(topic, message, topicPayload);
   }
   publishText(topic: string, data: string): number {
-    return this.#publish(topic, data);
+    return this.publish(topic, data);
   }
   publishBinary(topic: string, data: BufferSource): number {
-    return this.#publish(topic, asBytes(data));
+    return this.publish(topic, data);
   }
 
   subscribe(topic: string): void {
@@ -321,14 +325,11 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
     return sent;
   }
 
-  #publish(topic: string, message: SocketData): number {
+  #publish<Message>(topic: string, message: Message, encode: EncodeMessage<Message>): number {
     if (this.#readyState > 1) return 0;
-    this.#activation.publish(
-      topic,
-      { data: message, form: typeof message === "string" ? "text" : "bytes" },
-      this,
-    );
-    return message.length;
+    const payload = encode(this.#activation.runtime.definition.topics.get(topic)?.schema, message);
+    this.#activation.publish(topic, payload, this);
+    return payload.data.length;
   }
 
   #control(data: string | BufferSource, send: (bytes: Uint8Array) => void): number {

@@ -44,13 +44,6 @@ export interface TopicPayload {
   readonly form: MessageForm;
 }
 
-/** A value to what is published: text and bytes as they are, anything else as JSON. */
-export function payloadOf(message: unknown): TopicPayload {
-  const data = encodeSocketMessage(message);
-  if (typeof data !== "string") return { data, form: "bytes" };
-  return { data, form: typeof message === "string" ? "text" : "json" };
-}
-
 /** Whether a message has more bytes than that, as UTF-8 where it is text: a unit of text has three at most. */
 export function isLongerThan(message: SocketData, bytesMax: number): boolean {
   if (message.length > bytesMax) return true;

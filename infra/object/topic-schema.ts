@@ -1,22 +1,29 @@
-import { type AnySchema, getSchemaValidator, type TSchema, type UnwrapSchema } from "elysia";
+import { type AnySchema, getSchemaValidator, type TSchema } from "elysia";
 import { StatefulError } from "../lib/errors.ts";
 
 /**
  * What a message of a topic with that schema is to whoever publishes it. A Standard Schema validator may take one type and
  * make another of it; TypeBox has one for both.
  */
-export type MessageOf<Schema> = [Schema] extends [TSchema]
-  ? UnwrapSchema<Schema>
-  : [Schema] extends [Standard<infer Input, unknown>]
-    ? Input
-    : unknown;
+export type MessageOf<Schema> =
+  Schema extends TypeBox<infer Message>
+    ? Message
+    : Schema extends Standard<infer Input, unknown>
+      ? Input
+      : unknown;
 
 /** What it is to whoever hears it. */
-export type SentMessageOf<Schema> = [Schema] extends [TSchema]
-  ? UnwrapSchema<Schema>
-  : [Schema] extends [Standard<unknown, infer Output>]
-    ? Output
-    : unknown;
+export type SentMessageOf<Schema> =
+  Schema extends TypeBox<infer Message>
+    ? Message
+    : Schema extends Standard<unknown, infer Output>
+      ? Output
+      : unknown;
+
+/** The part of TypeBox's schemas that says which type they have. Asked for by more, the compiler would work much longer. */
+interface TypeBox<Message> {
+  readonly static: Message;
+}
 
 /** The part of the Standard Schema interface (standardschema.dev, version 1) that says which types a validator has. */
 interface Standard<Input, Output> {
@@ -32,6 +39,8 @@ export function isSchema(value: unknown): value is AnySchema {
   return mayBe && (typeBoxKind in value || "~standard" in value);
 }
 
+const placeLengthMax = 100;
+
 /** The schema of one topic. Compiled at the first message: a process that only imports a class needs none of them. */
 export class TopicSchema {
   readonly #topic: string;
@@ -40,7 +49,8 @@ export class TopicSchema {
 
   constructor(topic: string, schema: AnySchema) {
     this.#topic = topic;
-    this.#schema = schema;
+    // A copy: Elysia marks what it compiles, with what a route wants of it, and the same schema may be a route's.
+    this.#schema = "~standard" in schema ? schema : { ...schema };
   }
 
   /**
@@ -53,22 +63,28 @@ export class TopicSchema {
     return JSON.stringify(this.#passed(this.#compiled.outgoing(message))) ?? "null";
   }
 
-  /** What a client sent, as `encode` takes it. Throws as that does. */
+  /** A client's JSON, as `encode` takes it. Throws as that does. */
   decode(json: string): unknown {
     let value: unknown;
     try {
       value = JSON.parse(json);
     } catch {
-      throw this.refusal("", "not JSON");
+      throw this.refusal("", "it takes JSON");
     }
+    return this.received(value);
+  }
+
+  /** What a client's JSON says, as `encode` takes it. */
+  received(value: unknown): unknown {
     return this.#passed(this.#compiled.incoming(value));
   }
 
   /** @param at where in the message, `/from` */
   refusal(at: string, what: string): StatefulError {
-    const where = at === "" ? "" : ` at ${at.slice(0, 100)}`;
+    const place = at.slice(0, placeLengthMax); // a client may have given its fields names of any length
+    const where = place === "" ? "" : ` at ${place}`;
     const message = `The topic "${this.#topic.slice(0, 80)}" does not take this message${where}: ${what.slice(0, 200)}.`;
-    return new StatefulError("invalid_input", message, { details: { on: "message", at } });
+    return new StatefulError("invalid_input", message, { details: { on: "message", at: place } });
   }
 
   get #compiled(): MessageCheck {

@@ -256,12 +256,13 @@ export class FakeEdgePorts implements EdgePorts {
   }
 }
 
-/** A client's socket on `/live` of the class, open, and what its edge hears. */
+/** A client's socket on a path of the class, open, and what its edge hears. */
 export async function connectTo(
   activation: Activation,
   carrier = new FakeCarrier(),
+  path = "/live",
 ): Promise<{ socket: VirtualSocket; carrier: FakeCarrier }> {
-  const target = `/${activation.ref.key}/live`;
+  const target = `/${activation.ref.key}${path}`;
   const slot = new UpgradeSlot("websocket");
   const request = new Request(`http://client.example${target}`, { headers: { upgrade: "websocket" } });
   const response = await activation.fetch(request, new OpenEvent(activation, target, slot));

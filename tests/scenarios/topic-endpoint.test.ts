@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { object, type Topics } from "stateful-objects";
+import { t } from "elysia";
+import { object, type Topics, topic } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { EventClient } from "../support/event-client.ts";
 import { RawClient } from "../support/raw-client.ts";
@@ -16,12 +17,19 @@ interface Named {
 const feed = object("feed", {
   placement: { regions: ["iad"] },
   state: () => ({ members: ["ada"] }),
+  limits: { messageBytesMax: 200_000 },
   topics: {
     news: { subscribe: "anyone" },
     wall: { subscribe: "anyone", publish: "clients" },
+    typed: topic({
+      schema: t.Object({ from: t.String(), text: t.String({ maxLength: 5 }) }),
+      subscribe: "anyone",
+      publish: "clients",
+    }),
     "with space/and slash": { subscribe: "anyone" },
     inner: {},
     members: {
+      publish: "clients",
       subscribe: async ({ request, state, topic, objectId }) =>
         topic === "members" && objectId !== "" && state.members.includes(request.headers.get("x-name") ?? ""),
     },
@@ -152,6 +160,70 @@ describe.each([...ways])("%s", (way, region) => {
     client.send("mine");
     expect((await client.closed())[0]).toBe(4403);
     await until("it is unsubscribed", async () => (await count(`server-${way}`)) === 0);
+  });
+
+  test("O7 what does not match a topic's schema closes its sender with 1007, and nobody hears it", async () => {
+    const id = `typed-${way}`;
+    const [listener, sender] = [await socket("iad", id, "typed"), await socket(region, id, "typed")];
+    await until("both are subscribed", async () => (await count(id, "typed")) === 2);
+    sender.send(' {"from": "ann", "text": "hello"}');
+    expect(await sender.hears(1)).toEqual(['{"from":"ann","text":"hello"}']);
+    sender.send('{"from":"ann","text":"hello you"}');
+    const [code, reason] = await sender.closed();
+    expect(code).toBe(1007);
+    expect(reason).toStartWith(
+      'The topic "typed" does not take this message at /text: Expected string length',
+    );
+    expect(listener.heard).toEqual(['{"from":"ann","text":"hello"}']);
+    listener.close();
+  });
+
+  test("O8 what is posted to a topic's address is heard like what is sent there", async () => {
+    const id = `posted-${way}`;
+    const [wall, typed] = [await socket("iad", id, "wall"), await events(region, id, "typed")];
+    const posted = async (topic: string, type: string, body: BodyInit, headers = {}) => {
+      const url = cluster.url(region, `/feed/${id}/-/topics/${topic}`);
+      const init = { method: "POST", headers: { "content-type": type, ...headers }, body };
+      const response = await fetch(url, init);
+      return [response.status, await response.json(), response.headers.get("x-hook")];
+    };
+    await until(
+      "both are subscribed",
+      async () => (await count(id, "wall")) + (await count(id, "typed")) === 2,
+    );
+    const accepted = [202, {}, "ran"];
+    expect(await posted("wall", "text/plain", "a text")).toEqual(accepted);
+    expect(await posted("wall", "application/json", '{ "a": [1] }')).toEqual(accepted);
+    expect(await posted("wall", "application/octet-stream", new Uint8Array([0, 255]))).toEqual(accepted);
+    expect(await posted("typed", "application/json", '{"from":"bob","text":"hi"}')).toEqual(accepted);
+    expect(await posted("members", "text/plain", "mine", { "x-name": "ada" })).toEqual(accepted);
+    expect(await wall.hears(3)).toEqual(["a text", '{"a":[1]}', new Uint8Array([0, 255])]);
+    await until("the stream hears", () => typed.events.length > 0);
+
+    const refused = (status: number, code: string) => [status, expect.objectContaining({ code }), "ran"];
+    expect(await posted("typed", "application/json", '{"from":"bob"}')).toEqual(
+      refused(422, "invalid_input"),
+    );
+    expect(await posted("wall", "application/json", "{")).toEqual([400, expect.anything(), null]); // no hook has run
+    expect(await posted("news", "text/plain", "mine")).toEqual(refused(403, "topic_closed"));
+    expect(await posted("inner", "text/plain", "mine")).toEqual(refused(403, "topic_closed"));
+    expect(await posted("members", "text/plain", "mine")).toEqual(refused(403, "topic_closed"));
+    expect([typed.events, wall.heard.length]).toEqual([['{"from":"bob","text":"hi"}'], 3]);
+    wall.close();
+    typed.close();
+  });
+
+  test("O8 a posted message is held to the limit of a socket's, whether its length is told or not", async () => {
+    const url = cluster.url(region, `/feed/long-${way}/-/topics/wall`);
+    const post = (body: BodyInit) => fetch(url, { method: "POST", body });
+    const text = "x".repeat(200_000);
+    expect((await post(text)).status).toBe(202);
+    const chunks = () => new Blob([text, "!"]).stream();
+    for (const body of [`${text}!`, chunks()]) {
+      const response = await post(body);
+      expect([response.status, (await response.json()).code]).toEqual([413, "body_too_large"]);
+    }
+    expect((await post("still there")).status).toBe(202);
   });
 
   test.each(["inner", "undeclared", "members", "hasOwnProperty"])(
