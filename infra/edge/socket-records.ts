@@ -1,5 +1,6 @@
 import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { packValue as pack } from "../link/msgpack.ts";
+import { isSocketKind } from "../object/event.ts";
 import {
   isBytesOrNull,
   isCount,
@@ -59,7 +60,7 @@ function decodeRecord(value: unknown): SocketRecord {
   );
   if (!isCount(number) || typeof id !== "string" || typeof remoteAddress !== "string" || !isCount(handled))
     throw malformed("record");
-  if (!isKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
+  if (!isSocketKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
   if (!isTexts(subscriptions) || !isTexts(tags) || !isBytesOrNull(attachment)) throw malformed("record");
   const kept = { subscriptions, tags, attachment: attachment ?? undefined, handled };
   return { number, id, remoteAddress, kind, phase, ...kept };
@@ -94,7 +95,7 @@ export function encodeHeadOf(number: number, { kind, url, target, headers }: Upg
 
 export function decodeHeadOf(payload: Payload): { readonly number: number; readonly head: UpgradeHead } {
   const [number, kind, url, target, headers] = unpackList(payload, "upgrade");
-  if (!isCount(number) || !isKind(kind) || typeof url !== "string" || typeof target !== "string")
+  if (!isCount(number) || !isSocketKind(kind) || typeof url !== "string" || typeof target !== "string")
     throw malformed("upgrade");
   const fields = listOf(headers, "upgrade").map((field): readonly [string, string] => {
     const [name, value] = listOf(field, "upgrade");
@@ -102,8 +103,4 @@ export function decodeHeadOf(payload: Payload): { readonly number: number; reado
     return [name, value];
   });
   return { number, head: { kind, url, target, headers: fields } };
-}
-
-function isKind(value: unknown): value is SocketRecord["kind"] {
-  return value === "websocket" || value === "event-stream";
 }

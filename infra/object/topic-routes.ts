@@ -6,6 +6,7 @@ import type { RawSocket } from "./object-socket.ts";
 import type { ClassDefinition, ErasedTopicOptions } from "./options.ts";
 import type { SocketData } from "./socket-message.ts";
 import type { SocketBehaviour } from "./socket-route.ts";
+import { publishedValue, publishFailure } from "./subscription-message.ts";
 
 /**
  * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
@@ -62,10 +63,16 @@ function topicBehaviour(topic: string, options: ErasedTopicOptions): SocketBehav
       socket.listen(topic, sinceOf(request));
     },
     message(socket: RawSocket, data: SocketData) {
-      if (options.publish !== "clients")
-        return socket.close(4403, "This topic is published by the server only.");
+      if (options.publish !== "clients") return refuse(socket, serverOnly());
+      const { topics } = socket.data as HttpContext; // set above, by `subscribe`
       // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
-      (socket.data as HttpContext).topics.publish(topic, data); // as above
+      if (socket.kind !== "subscription") return void topics.publish(topic, data);
+      try {
+        topics.publish(topic, publishedValue(data));
+      } catch (thrown) {
+        if (!(thrown instanceof StatefulError)) throw thrown;
+        refuse(socket, thrown);
+      }
     },
     drain() {
       // Nothing is waiting here: a subscriber only listens.
@@ -74,4 +81,14 @@ function topicBehaviour(topic: string, options: ErasedTopicOptions): SocketBehav
       // The machinery ends the subscriptions of a socket that closes.
     },
   };
+}
+
+function serverOnly(): StatefulError {
+  return new StatefulError("topic_closed", "This topic is published by the server only.");
+}
+
+/** A message is not taken. A client that speaks frames is told, and goes on; for others there is nothing to tell it with. */
+function refuse(socket: RawSocket, error: StatefulError): void {
+  if (socket.kind === "subscription") socket.send(publishFailure(error));
+  else socket.close(error.closeCode, error.message);
 }
