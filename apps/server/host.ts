@@ -1,4 +1,5 @@
 import { AdminRoutes } from "../../infra/edge/admin-routes.ts";
+import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import { Dispatcher } from "../../infra/edge/dispatcher.ts";
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
@@ -88,6 +89,7 @@ export interface HostParts {
   readonly moves: ObjectMoves;
   readonly mover: Mover;
   readonly memory: MemoryWatch;
+  readonly connect: ConnectRoute;
   readonly system: SystemRoutes;
   readonly admin: AdminRoutes;
 }
@@ -322,6 +324,7 @@ export class RunningHost {
     return {
       ...{ leases, table, links, routes: this.#routes, sockets: this.#sockets, ports, registrar, dispatcher },
       ...{ owners, moves, mover, memory: this.#memoryWatch(table, mover) },
+      connect: this.#connectRoute(dispatcher),
       system: new SystemRoutes({
         ...{ ...search, owners, hostId: this.hostId, isDraining: () => this.#isDraining },
         pathTo: (host) => links.pathTo(host),
@@ -369,6 +372,15 @@ export class RunningHost {
       random: Math.random,
       clock: this.#clock,
       log: this.log,
+    });
+  }
+
+  #connectRoute(dispatcher: Dispatcher): ConnectRoute {
+    const { hostId, region, clientAddressHeader } = this.config;
+    return new ConnectRoute({
+      ...{ dispatcher, hostId, region, sockets: this.#sockets, clock: this.#clock, log: this.log },
+      trustedHeaders: clientAddressHeader === undefined ? [] : [clientAddressHeader.toLowerCase()],
+      isDraining: () => this.#isDraining,
     });
   }
 

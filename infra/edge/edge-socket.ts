@@ -5,10 +5,12 @@ import type { TopicStart } from "../topics/topic-message.ts";
 import { presenceTopic } from "../topics/topic-presence.ts";
 
 /**
- * One client's connection at its edge: a WebSocket of Bun's, or an event stream. The two differ in nothing that an owner
- * could notice, except that an event stream never says anything.
+ * One client's connection at its edge: a WebSocket of Bun's, an event stream, or a subscription on a WebSocket for many. They
+ * differ in nothing that an owner could notice, except that an event stream never says anything.
  */
 export interface ClientConnection {
+  /** One of many on one connection: what waits for its client is counted there, once for all. */
+  readonly isShared?: boolean;
   /** Bytes sent; -1 when queued; 0 when dropped because the client is too far behind. */
   send(message: SocketData): number;
   subscribe(name: string): void;
@@ -36,6 +38,15 @@ export interface SocketOwner {
   closed(code: number, reason: string): void;
 }
 
+/** What a process that serves WebSockets tells of one. */
+export interface ServedClient {
+  connected(connection: ClientConnection): void;
+  received(message: SocketData): void;
+  drained(): void;
+  /** The client is gone, or never came. Only the first call counts. */
+  disconnected(code: number, reason: string): void;
+}
+
 /** Commands that reach a socket before its upgrade is answered wait here; more than this, and it is closed instead. */
 const pendingCommandsMax = 256;
 
@@ -44,7 +55,12 @@ export function nativeTopic(objectKey: string, topic: string): string {
   return `${objectKey}\n${topic}`;
 }
 
-export class EdgeSocket {
+/** The native topic of those who hear the same in frames (`framed-topic.ts`). No key begins with a newline, so none is another's. */
+export function framedTopicName(nativeName: string): string {
+  return `\n${nativeName}`;
+}
+
+export class EdgeSocket implements ServedClient {
   readonly socketId: number;
   readonly ref: ObjectRef;
   readonly #forget: () => void;
@@ -163,6 +179,11 @@ export class EdgeSocket {
   terminate(): void {
     if (this.#connection) this.#connection.terminate();
     else this.#later((connection) => connection.terminate(), 0);
+  }
+
+  /** Whether what waits for its client is counted elsewhere. */
+  get isShared(): boolean {
+    return this.#connection?.isShared === true;
   }
 
   bufferedBytes(): number {

@@ -130,7 +130,8 @@ export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
   message(message: SocketData): void {
     if (this.#closing) return;
     const { autoResponse, direct } = this.#object;
-    if (autoResponse !== undefined && message === autoResponse.request) return this.#answer(autoResponse);
+    const isAutomatic = message === autoResponse?.request && this.client.head.kind !== "subscription";
+    if (autoResponse !== undefined && isAutomatic) return this.#answer(autoResponse);
     if (direct && this.#isPlain) {
       this.#handled++;
       return direct.tellMessage(this.number, message);

@@ -1,5 +1,6 @@
 import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { packValue as pack } from "../link/msgpack.ts";
+import { isSocketKind } from "../object/event.ts";
 import type { PresentIn } from "../topics/topic-presence.ts";
 import {
   isBytesOrNull,
@@ -63,7 +64,7 @@ function decodeRecord(value: unknown): SocketRecord {
   );
   if (!isCount(number) || typeof id !== "string" || typeof remoteAddress !== "string" || !isCount(handled))
     throw malformed("record");
-  if (!isKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
+  if (!isSocketKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
   if (!isTexts(subscriptions) || !isTexts(tags) || !isBytesOrNull(attachment)) throw malformed("record");
   const presence = decodePresence(listOf(present, "record"));
   const kept = { subscriptions, presence, tags, attachment: attachment ?? undefined, handled };
@@ -110,7 +111,7 @@ export function encodeHeadOf(number: number, { kind, url, target, headers }: Upg
 
 export function decodeHeadOf(payload: Payload): { readonly number: number; readonly head: UpgradeHead } {
   const [number, kind, url, target, headers] = unpackList(payload, "upgrade");
-  if (!isCount(number) || !isKind(kind) || typeof url !== "string" || typeof target !== "string")
+  if (!isCount(number) || !isSocketKind(kind) || typeof url !== "string" || typeof target !== "string")
     throw malformed("upgrade");
   const fields = listOf(headers, "upgrade").map((field): readonly [string, string] => {
     const [name, value] = listOf(field, "upgrade");
@@ -118,8 +119,4 @@ export function decodeHeadOf(payload: Payload): { readonly number: number; reado
     return [name, value];
   });
   return { number, head: { kind, url, target, headers: fields } };
-}
-
-function isKind(value: unknown): value is SocketRecord["kind"] {
-  return value === "websocket" || value === "event-stream";
 }

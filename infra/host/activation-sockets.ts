@@ -15,6 +15,7 @@ import type { AttachedEdge } from "./attached-edge.ts";
 import type { UpgradeHead } from "./edge-port.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 import type { HttpEvent } from "./open-event.ts";
+import { upgradeRequest } from "./upgrade-request.ts";
 import type { ReplayedUpgrade, VirtualSocket } from "./virtual-socket.ts";
 
 /** Regions that are told apart between two looks at the traffic; hosts name them, and there are fewer. */
@@ -202,11 +203,9 @@ export abstract class ActivationSockets extends ActivationLife {
     this.eventBegan();
     if (head === undefined) return { kind: "refused", closeCode: 1011, reason: "The upgrade is not known." };
     const slot = new UpgradeSlot(head.kind, true);
-    const headers = new Headers(head.headers.map(([name, value]) => [name, value]));
-    if (head.kind === "websocket") headers.set("upgrade", "websocket"); // per connection, so it was not kept
     try {
       if (this.isUnconfirmed) await this.untilConfirmed();
-      const response = await this.upgradeAgain(new Request(head.url, { headers }), head.target, slot);
+      const response = await this.upgradeAgain(upgradeRequest(head), head.target, slot);
       await response.body?.cancel();
       if (response.ok && slot.accepted) return { kind: "accepted", hooks: slot.accepted };
       if (response.status === 429) return { kind: "refused", closeCode: 1013, reason: "Try again later." };

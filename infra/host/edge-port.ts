@@ -1,5 +1,6 @@
 import type { StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { SocketKind } from "../object/event.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import type { TopicStart } from "../topics/topic-message.ts";
@@ -85,7 +86,7 @@ export interface SocketRecord {
   readonly number: number;
   readonly id: string;
   readonly remoteAddress: string;
-  readonly kind: "websocket" | "event-stream";
+  readonly kind: SocketKind;
   /** `accepted`: `open` has not run yet. */
   readonly phase: "accepted" | "opened";
   readonly subscriptions: readonly string[];
@@ -100,7 +101,7 @@ export interface SocketRecord {
 
 /** The client's upgrade request, kept by the edge and run through the author's hooks again at each new activation. */
 export interface UpgradeHead {
-  readonly kind: "websocket" | "event-stream";
+  readonly kind: SocketKind;
   /** As the client wrote it, for `request.url`. */
   readonly url: string;
   /** Raw path and query from the class name on. */

@@ -1,3 +1,4 @@
+import type { SocketKind } from "./event.ts";
 import { encodeSocketMessage } from "./socket-message.ts";
 
 /**
@@ -11,6 +12,7 @@ import { encodeSocketMessage } from "./socket-message.ts";
  */
 export interface RawSocket {
   readonly id: string;
+  readonly kind: SocketKind;
   readonly data: object;
   readonly remoteAddress: string;
   readonly readyState: 0 | 1 | 2 | 3;

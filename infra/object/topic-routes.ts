@@ -10,6 +10,7 @@ import type { SocketBehaviour } from "./socket-route.ts";
 import type { TopicDefinition } from "./topic-options.ts";
 import { clientMessage } from "./topic-payload.ts";
 import type { TopicSchema } from "./topic-schema.ts";
+import { publishedValue, publishFailure } from "./subscription-message.ts";
 
 /**
  * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
@@ -74,10 +75,6 @@ async function maySubscribe(
   return subscribe(new SubscribeEvent(context[eventOfContext].object, context.request, topic));
 }
 
-function serverOnly(): StatefulError {
-  return new StatefulError("topic_closed", "This topic is published by the server only.");
-}
-
 /** As a handler would publish it. A body that a parser of the author's has taken first is what that made of it. */
 function postedMessage(schema: TopicSchema | undefined, body: unknown): unknown {
   if (body instanceof EncodedBody) return clientMessage(schema, body.data);
@@ -92,10 +89,16 @@ function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefin
       socket.listen(topic, sinceOf(request), watches && presence !== undefined);
     },
     message(socket: RawSocket, data: SocketData) {
-      if (publish !== "clients") return socket.close(4403, serverOnly().message);
+      if (publish !== "clients") return refuse(socket, serverOnly());
+      const { topics } = socket.data as HttpContext; // set above, by `subscribe`
       // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
-      const { topics } = socket.data as HttpContext; // as above
-      topics.publish(topic, clientMessage(schema, data));
+      if (socket.kind !== "subscription") return void topics.publish(topic, clientMessage(schema, data));
+      try {
+        topics.publish(topic, publishedValue(schema, data));
+      } catch (thrown) {
+        if (!(thrown instanceof StatefulError)) throw thrown;
+        refuse(socket, thrown);
+      }
     },
     drain() {
       // Nothing is waiting here: a subscriber only listens.
@@ -104,4 +107,14 @@ function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefin
       // The machinery ends the subscriptions of a socket that closes.
     },
   };
+}
+
+function serverOnly(): StatefulError {
+  return new StatefulError("topic_closed", "This topic is published by the server only.");
+}
+
+/** A message is not taken. A client that speaks frames is told, and goes on; for others there is nothing to tell it with. */
+function refuse(socket: RawSocket, error: StatefulError): void {
+  if (socket.kind === "subscription") socket.send(publishFailure(error));
+  else socket.close(error.closeCode, error.message);
 }

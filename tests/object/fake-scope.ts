@@ -173,6 +173,7 @@ function definitionOf(objectClass: AnyObjectClass): ClassDefinition {
 /** A client's socket that keeps what was sent to it. */
 export class FakeSocket implements RawSocket {
   readonly id = "socket-1";
+  readonly kind = "websocket";
   readonly remoteAddress = "192.0.2.1";
   readonly data: object;
   readonly behaviour: SocketBehaviour;
