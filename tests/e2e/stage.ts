@@ -21,6 +21,22 @@ export interface Answer {
   readonly [member: string]: unknown;
 }
 
+/** That a session had an object, by the primary's clock, which is this machine's. */
+export interface Tenure {
+  readonly id: string;
+  readonly session: string;
+  readonly atMs: number;
+}
+
+export interface StoredSession {
+  readonly hostId: string;
+  readonly isEnded: boolean;
+  /** Heard without a gap since then. */
+  readonly steadySinceMs: number;
+  readonly expiresAtMs: number;
+  readonly ttlMs: number;
+}
+
 /** A libSQL server, hosts in processes of their own, and whatever else a test needs; `close` ends all of it. */
 export class Stage {
   readonly sqld: Sqld;
@@ -80,6 +96,46 @@ export class Stage {
     const sql = "SELECT count(*) AS count FROM alarms WHERE class = ? AND parked = 0";
     const { rows } = await this.#client.execute({ sql, args: [className] });
     return Number(rows[0]?.count);
+  }
+
+  /** From here on the database notes who has each object of a class, and until when: see `tenures`. Hosts have run by now. */
+  async recordTenures(className: string): Promise<void> {
+    const note = `BEGIN
+      INSERT INTO tenures SELECT new.id, new.session, now FROM directory;
+    END`;
+    const ofClass = `new.class = '${className}'`;
+    await this.#client.batch(
+      [
+        "CREATE TABLE tenures (id TEXT, session TEXT, at INTEGER)",
+        `CREATE TRIGGER taken AFTER INSERT ON leases WHEN ${ofClass} ${note}`,
+        `CREATE TRIGGER passed_on AFTER UPDATE OF session ON leases WHEN ${ofClass} AND new.session <> old.session ${note}`,
+      ],
+      "write",
+    );
+  }
+
+  /** In the order in which they began, each with its object's id. Session `""`: it was given up. */
+  async tenures(): Promise<readonly Tenure[]> {
+    const { rows } = await this.#client.execute("SELECT id, session, at FROM tenures ORDER BY rowid");
+    return rows.map(({ id, session, at }) => ({
+      ...{ id: String(id), session: String(session), atMs: Number(at) },
+    }));
+  }
+
+  /** All that there were, by their names. */
+  async sessions(): Promise<ReadonlyMap<string, StoredSession>> {
+    const { rows } = await this.#client.execute(
+      "SELECT session, host_id, ended, expires_at, ttl_ms, coalesce(steady_since, opened_at) AS steady FROM sessions",
+    );
+    return new Map(
+      rows.map(({ session, host_id, ended, expires_at, ttl_ms, steady }) => [
+        String(session),
+        {
+          ...{ hostId: String(host_id), isEnded: ended !== 0, steadySinceMs: Number(steady) },
+          ...{ expiresAtMs: Number(expires_at), ttlMs: Number(ttl_ms) },
+        },
+      ]),
+    );
   }
 
   async close(): Promise<void> {
