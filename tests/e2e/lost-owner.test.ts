@@ -2,8 +2,10 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { HostProcess } from "../support/host-process.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
-import { ask, leaseTtlMs, Stage } from "./stage.ts";
+import { ask, Stage } from "./stage.ts";
 
+/** No shorter than a busy machine may let a host stand still by itself. */
+const leaseTtlMs = 3_000;
 /** From an owner's end until its objects' sockets, at another edge, have the next: the lease, and what is left of a search. */
 const takeoverLimitMs = leaseTtlMs + 4_000;
 
@@ -12,7 +14,7 @@ let owner: HostProcess;
 let edge: HostProcess;
 beforeEach(async () => {
   stage = await Stage.open();
-  [owner, edge] = await Promise.all([stage.host("iad"), stage.host("ams")]);
+  [owner, edge] = await Promise.all([stage.host("iad", { leaseTtlMs }), stage.host("ams", { leaseTtlMs })]);
 });
 afterEach(() => stage.close());
 

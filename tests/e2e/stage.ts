@@ -148,9 +148,12 @@ export async function ask(
   path: string,
   method = "POST",
   limitMs = requestLimitMs,
+  json?: object,
 ): Promise<Answer> {
   try {
-    const response = await fetch(host.url(path), { method, signal: AbortSignal.timeout(limitMs) });
+    const signal = AbortSignal.timeout(limitMs);
+    const content = json && { headers: { "content-type": "application/json" }, body: JSON.stringify(json) };
+    const response = await fetch(host.url(path), { method, signal, ...content });
     return { ...(await response.json()), status: response.status };
   } catch {
     return { status: 0 };
