@@ -12,8 +12,8 @@ const seed = seedFrom("ALARMS_SEED");
 const objects = 100;
 const alarmsEach = 10;
 const kills = 8;
-/** Longer than a busy machine lets a host stand still. */
-const leaseTtlMs = 3_000;
+/** Twice as long as elsewhere: a hundred cold starts at once hold a host up. */
+const alarmLeaseTtlMs = 6_000;
 /** Set before the first is due, on most machines. */
 const firstAfterMs = 2_500;
 const spreadMs = 14_000;
@@ -48,7 +48,9 @@ interface Chime {
 
 test(`A1 A2 ${objects * alarmsEach} alarms of ${objects} objects all fire, in time, with ${kills} kill -9 of three hosts (seed ${seed})`, async () => {
   const random = new SeededRandom(seed);
-  const hosts = await Promise.all(["iad", "ams", "nrt"].map((region) => stage.host(region, { leaseTtlMs })));
+  const hosts = await Promise.all(
+    ["iad", "ams", "nrt"].map((region) => stage.host(region, { leaseTtlMs: alarmLeaseTtlMs })),
+  );
   await stage.recordTenures("chime");
   const firstAtMs = Date.now() + firstAfterMs;
   const chimes = await Promise.all(
@@ -91,8 +93,8 @@ async function setAlarms(
     Array.from({ length: alarmsEach }, (_, n) => [`a${n}`, firstAtMs + random.between(0, spreadMs)]),
   );
   await until(`the alarms of ${id} are set`, async () => {
-    const { status, code } = await ask(host, `/chime/${id}`, "POST", undefined, dueAtMs);
-    if (status !== 200) expect(code).toBeOneOf(["outcome_unknown", "session_over"]);
+    const { status } = await ask(host, `/chime/${id}`, "POST", undefined, dueAtMs);
+    expect(status).toBeOneOf([200, 502, 503]);
     return status === 200;
   });
   return { id, dueAtMs, setAtMs: Date.now(), rung: [] };
@@ -159,10 +161,12 @@ function lossesOf(
 
 /** From when on there was somebody who may take what this session had: heard for all of its time to live (L9). */
 function whenTakeable(gone: StoredSession, sessions: ReadonlyMap<string, StoredSession>): number {
+  const nowMs = Date.now();
   const times = [...sessions.values()].flatMap(({ steadySinceMs, isEnded, expiresAtMs, ttlMs }) => {
     const atMs = Math.max(gone.expiresAtMs, steadySinceMs + gone.ttlMs);
-    const lastHeardMs = expiresAtMs - ttlMs;
-    return !isEnded || atMs <= lastHeardMs ? [atMs] : [];
+    // Of one that was killed nobody may have said so yet.
+    const isAlive = !isEnded && expiresAtMs > nowMs;
+    return isAlive || atMs <= expiresAtMs - ttlMs ? [atMs] : [];
   });
   return Math.min(...times);
 }

@@ -1,14 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import type { HostProcess, HostProcessOptions } from "../support/host-process.ts";
+import type { HostProcess } from "../support/host-process.ts";
 import { MessageProxy } from "../support/message-proxy.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
-import { type Answer, ask, Stage } from "./stage.ts";
+import { type Answer, ask, leaseTtlMs, Stage } from "./stage.ts";
 
 const takeoverLimitMs = 15_000;
-/** Of an owner that is to lose its session: no shorter than a busy machine may let it stand still by itself. */
-const leaseTtlMs = 3_000;
-/** Of one that is to live. */
+/** Of an owner that is to live. */
 const longLeaseTtlMs = 9_000;
 /** Of a call of the directory (`directoryDefaults`), after which the line sends its slot again. */
 const commitLimitMs = 3_000;
@@ -19,10 +17,6 @@ beforeEach(async () => {
 });
 afterEach(() => stage.close());
 
-function host(region: string, options: Partial<HostProcessOptions> = {}): Promise<HostProcess> {
-  return stage.host(region, { leaseTtlMs, ...options });
-}
-
 /** A host that reaches the database through a proxy, and one that does not. */
 async function hostsWithProxy(
   ttlMs = leaseTtlMs,
@@ -30,8 +24,8 @@ async function hostsWithProxy(
   const proxy = await MessageProxy.start(stage.sqld.port);
   stage.onClose(() => proxy.stop());
   const [owner, other] = await Promise.all([
-    host("iad", { directoryUrl: proxy.url, leaseTtlMs: ttlMs }),
-    host("ams", { leaseTtlMs: ttlMs }),
+    stage.host("iad", { directoryUrl: proxy.url, leaseTtlMs: ttlMs }),
+    stage.host("ams", { leaseTtlMs: ttlMs }),
   ]);
   return { owner, other, proxy };
 }
@@ -122,7 +116,7 @@ async function expectEntries(entries: readonly string[], hosts: readonly HostPro
 
 describe("an owner that was frozen past its lease", () => {
   test("L3 L4 S1 writes nothing, answers nobody and tells its sockets nothing in its second life", async () => {
-    const [owner, other] = await Promise.all([host("iad"), host("ams")]);
+    const [owner, other] = await Promise.all([stage.host("iad"), stage.host("ams")]);
     await startObject(owner);
     const sockets = await Promise.all(
       [owner, other].map((host) => SocketClient.open(host.socketUrl("/ledger/x/live"))),

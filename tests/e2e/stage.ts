@@ -3,8 +3,8 @@ import { decodeRecord, decodeValue } from "../../infra/storage/storage-codec.ts"
 import { HostProcess, type HostProcessOptions } from "../support/host-process.ts";
 import { Sqld } from "../support/sqld.ts";
 
-/** Short, so that an object of a lost host is soon elsewhere. */
-export const leaseTtlMs = 1_000;
+/** Short, so that an object of a lost host is soon elsewhere; and no shorter than a busy machine may let a host stand still. */
+export const leaseTtlMs = 3_000;
 const requestLimitMs = 20_000;
 
 /** What an object's rows hold, read from the database itself. */

@@ -17,8 +17,8 @@ const token = "a-token-that-only-tests-use";
 const firingMsMax = (slowestStartMs: number) => Math.max(500, 4 * slowestStartMs);
 /** How late an alarm may be while a host is there to fire it: until a sweep finds it, with the jitter, and what firing takes. */
 const lateMsMax = (slowestStartMs: number) => 1.2 * sweepIntervalMs + 300 + firingMsMax(slowestStartMs);
-/** As clusters of tests have it. */
-const leaseTtlMs = 3_000;
+/** Of all hosts: no shorter than a busy machine may let one stand still. */
+const leaseTtlMs = 6_000;
 /** Between the first attempt and the second. */
 const backoffMsMax = 1_500;
 const hourMs = 3_600_000;
@@ -30,7 +30,11 @@ for (const directory of directoryKinds) {
     let client: Client;
     let child: Bun.Subprocess | undefined;
     beforeAll(async () => {
-      cluster = await startCluster({ classes: [clock, plain], directory, config: { adminToken: token } });
+      cluster = await startCluster({
+        classes: [clock, plain],
+        directory,
+        config: { adminToken: token, leaseTtlMs },
+      });
       client = createClient({ url: cluster.directoryUrl });
     });
     let testEnds = new AbortController();
@@ -65,13 +69,16 @@ for (const directory of directoryKinds) {
       return starting;
     }
 
-    /** Asked again where the object is on its way from one host to another. */
+    /**
+     * Asked again where the object is on its way from one host to another, and where a host lost its session meanwhile and does
+     * not know whether an alarm is set: set twice is set once.
+     */
     async function ask(path: string, body?: unknown): Promise<Response> {
       return until(`an answer from ${path}`, async () => {
         const headers = { "content-type": "application/json" };
         const init = body === undefined ? {} : { method: "POST", headers, body: JSON.stringify(body) };
         const response = await fetch(anyUrl(path), init);
-        if (response.status === 503) return undefined;
+        if (isPassing(response.status)) return undefined;
         expect(response.status).toBe(200);
         return response;
       });
@@ -176,14 +183,14 @@ for (const directory of directoryKinds) {
     test("one whose host is gone for good fires elsewhere once the lease has ended", async () => {
       const port = await freePort();
       const killed = await servingChild(port);
-      await post(`http://127.0.0.1:${port}/clock/orphan/set`, { left: 4_500 });
+      await post(`http://127.0.0.1:${port}/clock/orphan/set`, { left: leaseTtlMs + 1_500 });
       killed.kill("SIGKILL");
       await killed.exited;
       expect(livesOn("orphan")).toEqual([]);
       await allFired("orphan");
       const [left] = await fired("orphan");
       expect(left?.region).not.toBe("lhr");
-      // Its lease has ended 3 s after its last renewal, which is before the alarm is due.
+      // Its lease has ended `leaseTtlMs` after its last renewal, which is before the alarm is due.
       expect(left?.lateMs).toBeWithin(0, lateMsMax(await slowestStartMs()));
     }, 60_000);
 
@@ -302,10 +309,19 @@ for (const directory of directoryKinds) {
   });
 }
 
+/** `outcome_unknown` (502) and what is refused for now (503). */
+function isPassing(status: number): boolean {
+  return status === 502 || status === 503;
+}
+
 async function post(url: string, body: unknown): Promise<void> {
   const headers = { "content-type": "application/json" };
-  const response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
-  expect(response.status).toBe(200);
+  await until(`${url} is done`, async () => {
+    const { status } = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+    if (isPassing(status)) return false;
+    expect(status).toBe(200);
+    return true;
+  });
 }
 
 /** A host in a process of its own, to be killed. */
