@@ -182,6 +182,21 @@ test("an object that fails is tried again with a back-off of up to 30 s, and log
   expect(scene.warnings).toHaveLength(3);
 });
 
+test.each([
+  "no_eligible_host",
+  "session_over",
+  "directory_recovering",
+  "directory_unavailable",
+  "host_full",
+] as const)("A5 what heals by itself (%s) is tried again every second", async (code) => {
+  const scene = new Scene();
+  scene.due = ["one"];
+  scene.wake = () => Promise.reject(new StatefulError(code, "for now"));
+  await scene.start();
+  await scene.clock.advance(30_000);
+  expect(scene.woken.length).toBeGreaterThanOrEqual(15);
+});
+
 test("after a success the back-off begins anew", async () => {
   const scene = new Scene();
   scene.due = ["one"];
