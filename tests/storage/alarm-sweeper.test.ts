@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import type { ObjectName } from "../../infra/lease/stored-objects.ts";
+import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
 import {
   AlarmSweeper,
