@@ -13,6 +13,7 @@ import type { FramedNames } from "./framed-names.ts";
 import { type EarlyRoom, FramedTopic, type FramedTopicParent } from "./framed-topic.ts";
 import { failedFrame, pongFrame, refusedFrame, welcomeFrame } from "./host-frames.ts";
 import { refusalOf } from "./refusal.ts";
+import { ReplayAllowance } from "./replay-allowance.ts";
 import { type SubscriptionAddress, subscriptionAddress } from "./subscription-address.ts";
 
 /** Subscriptions of one connection, those that have not begun or are not wanted any longer included, until they are answered. */
@@ -56,6 +57,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   #headers: SharedHeaders;
   readonly #topics = new Map<number, FramedTopic>();
   readonly #natives = new Set<string>();
+  readonly #allowance = new ReplayAllowance();
   /** Over before they were answered: they still take what their answer takes. */
   readonly #abandoned = new Set<FramedTopic>();
   #client: ClientConnection | undefined;
@@ -207,7 +209,10 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
     this.#client?.publish(name, frame);
   }
   bufferedBytes(): number {
-    return this.#client?.getBufferedAmount() ?? 0;
+    return this.#allowance.counted(this.#client?.getBufferedAmount() ?? 0);
+  }
+  replay(send: () => void): void {
+    this.#allowance.replay(() => this.#client?.getBufferedAmount() ?? 0, send);
   }
 
   // -- its end

@@ -67,7 +67,9 @@ export abstract class ActivationSockets extends ActivationLife {
 
   /** Where a subscription to the topic begins. */
   topicStart(topic: string, since: string | undefined): TopicStart {
-    return this.histories?.start(topic, since) ?? startWithoutHistory(since);
+    const start = this.histories?.start(topic, since) ?? startWithoutHistory(since);
+    const policy = this.runtime.definition.topics.get(topic)?.slowReaders ?? "close";
+    return policy === "close" ? start : { ...start, slowReaders: policy };
   }
 
   /**
