@@ -28,8 +28,8 @@ import {
 import { endOf, hostsOf, keyAt, leasesOf, refusedOf, stateOf } from "./libsql-answers.ts";
 import { askedBy, commitArgs, renewalArgs, sessionArgs, witnessOf } from "./libsql-arguments.ts";
 import { LibsqlStoredObjects, loadedOf } from "./libsql-stored-objects.ts";
+import { nameOf } from "./object-name.ts";
 import { numberOf, type SqlConnection, textOf } from "./sql-connection.ts";
-import { nameOf, packWrites } from "./storage-statements.ts";
 import type {
   AlarmReport,
   ObjectName,
@@ -39,6 +39,7 @@ import type {
   StoredRange,
   StoredObjects,
 } from "./stored-objects.ts";
+import { packWrites } from "./write-statements.ts";
 
 export interface LibsqlConnections {
   /** Opens, renews and ends sessions. Used for nothing else, so that a renewal never queues behind other work (L1). */
