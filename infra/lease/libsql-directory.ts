@@ -32,9 +32,11 @@ import { nameOf } from "./object-name.ts";
 import { numberOf, type SqlConnection, textOf } from "./sql-connection.ts";
 import type {
   AlarmReport,
+  MessagePlace,
   ObjectName,
   StoredAlarm,
   StoredKey,
+  StoredMessages,
   StoredPage,
   StoredRange,
   StoredObjects,
@@ -170,6 +172,9 @@ export class LibsqlDirectory implements Directory {
   }
   alarms(limit: number, object?: ObjectRef): Promise<readonly AlarmReport[]> {
     return this.#stored.alarms(limit, object);
+  }
+  messages(object: ObjectRef, after?: MessagePlace): Promise<StoredMessages> {
+    return this.#stored.messages(object, after);
   }
 
   get hasHints(): boolean {

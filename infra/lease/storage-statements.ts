@@ -1,7 +1,14 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
-import { nameOf } from "./object-name.ts";
+import { nameOf, topicName } from "./object-name.ts";
 import { type SqlStatement, statement } from "./sql-connection.ts";
-import { loadLimits, readBytesMax, type StoredKey, type StoredRange } from "./stored-objects.ts";
+import {
+  loadLimits,
+  type MessagePlace,
+  readBytesMax,
+  readMessagesMax,
+  type StoredKey,
+  type StoredRange,
+} from "./stored-objects.ts";
 
 /**
  * What objects find when they start, in the transaction that took their leases. A value that is too large by itself, or
@@ -123,4 +130,23 @@ export function alarmsStatement(limit: number, object: ObjectRef | undefined): S
   if (object === undefined) return statement(allAlarms, { limit: BigInt(limit) });
   const [className, id] = nameOf(object);
   return statement(alarmsOfObject, { class: className, id, limit: BigInt(limit) });
+}
+
+/** The name of a topic is never empty, so behind nothing are all. */
+const messagesBehind = `
+  SELECT topic, place, history, form, published_at,
+    CASE WHEN before < ${readBytesMax} THEN (SELECT value FROM messages WHERE rowid = found) END AS value
+  FROM (
+    SELECT *, sum(bytes) OVER (ORDER BY topic, place ROWS UNBOUNDED PRECEDING) - bytes AS before
+    FROM (
+      SELECT topic, place, history, form, published_at, rowid AS found, length(value) AS bytes FROM messages
+      WHERE class = :class AND id = :id AND (topic, place) > (:topic, :place)
+      ORDER BY topic, place LIMIT ${readMessagesMax + 1}))
+  ORDER BY topic, place`;
+
+/** One row more than a page has, which tells whether there are more. */
+export function messagesStatement(object: ObjectRef, after: MessagePlace | undefined): SqlStatement {
+  const [className, id] = nameOf(object);
+  const { topic, place } = after ?? { topic: "", place: 0 };
+  return statement(messagesBehind, { class: className, id, topic: topicName(topic), place: BigInt(place) });
 }

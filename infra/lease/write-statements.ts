@@ -1,7 +1,7 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
-import { nameOf } from "./object-name.ts";
+import { nameOf, topicName } from "./object-name.ts";
 import { type SqlArgs, type SqlStatement, statement } from "./sql-connection.ts";
-import type { ObjectWrites, StoredAlarm } from "./stored-objects.ts";
+import type { ObjectWrites, StoredAlarm, StoredMessage, TopicWrites } from "./stored-objects.ts";
 
 /**
  * Storage as SQL. However many objects write, a commit has one statement for each kind of change: the changes travel as one
@@ -12,7 +12,14 @@ import type { ObjectWrites, StoredAlarm } from "./stored-objects.ts";
  * nothing, and its neighbours do not notice. `mine`, the condition on the session, is the caller's.
  */
 interface WriteKind {
-  readonly name: "clears" | "deletes" | "puts" | "alarmDeletes" | "alarmPuts";
+  readonly name:
+    | "clears"
+    | "deletes"
+    | "puts"
+    | "alarmDeletes"
+    | "alarmPuts"
+    | "messageTrims"
+    | "messagePuts";
   sql(mine: string): string;
 }
 
@@ -58,6 +65,24 @@ const writeKinds: readonly WriteKind[] = [
   ON CONFLICT (class, id, name) DO UPDATE SET
     due_at = excluded.due_at, attempt = excluded.attempt, schedule = excluded.schedule,
     payload = excluded.payload, parked = excluded.parked, last_error = excluded.last_error`,
+  },
+  {
+    name: "messageTrims",
+    sql: (mine) => `
+  DELETE FROM messages WHERE rowid IN (
+    SELECT m.rowid FROM json_each(:rows) w CROSS JOIN ${underItsLease}
+    CROSS JOIN messages m ON m.class = l.class AND m.id = l.id AND m.topic = w.value ->> 3 AND m.place < w.value ->> 4
+    WHERE ${mine})`,
+  },
+  {
+    name: "messagePuts",
+    sql: (mine) => `
+  INSERT INTO messages (class, id, topic, place, history, form, published_at, value)
+  SELECT l.class, l.id, w.value ->> 3, w.value ->> 6, w.value ->> 7, w.value ->> 8, w.value ->> 9,
+    coalesce(substr(:bytes, w.value ->> 4, w.value ->> 5), x'')
+  FROM json_each(:rows) w CROSS JOIN ${underItsLease} WHERE ${mine}
+  ON CONFLICT (class, id, topic, place) DO UPDATE SET
+    history = excluded.history, form = excluded.form, published_at = excluded.published_at, value = excluded.value`,
   },
 ];
 
@@ -143,7 +168,7 @@ export function packWrites(writes: readonly ObjectWrites[]): PackedWrites {
     all.push(next);
     return next;
   };
-  for (const { object, epoch, clears, values, alarms } of writes) {
+  for (const { object, epoch, clears, values, alarms, messages } of writes) {
     const lease = leaseFields(object, epoch);
     leases.push(`[${lease}]`);
     if (clears) changesOf("clears").add(lease);
@@ -157,11 +182,30 @@ export function packWrites(writes: readonly ObjectWrites[]): PackedWrites {
       if (alarm === null) changesOf("alarmDeletes").add(named);
       else changesOf("alarmPuts", alarm.payload.length).put(named, alarm.payload, alarmFacts(alarm));
     }
+    for (const [topic, { keepFrom, puts }] of messages) {
+      const named = `${lease},"${topicName(topic)}"`;
+      if (keepFrom > 0) changesOf("messageTrims").add(`${named},${keepFrom}`);
+      for (const put of puts)
+        changesOf("messagePuts", put.value.length).put(named, put.value, messageFacts(put));
+    }
   }
-  const [puts, ...more] = kinds.get("puts") ?? [];
-  // Rows tell of a refused object only where each has some.
-  const isOnly = kinds.size === 1 && more.length === 0 && writes.every(({ values }) => values.size > 0);
-  return { changes: kinds, leases: `[${leases.join(",")}]`, onlyPuts: isOnly ? puts?.count : undefined };
+  return { changes: kinds, leases: `[${leases.join(",")}]`, onlyPuts: onlyPutsOf(kinds, writes) };
+}
+
+/** Rows tell of a refused object only where each has some. */
+function onlyPutsOf(kinds: PackedWrites["changes"], writes: readonly ObjectWrites[]): number | undefined {
+  const [only, ...others] = kinds;
+  const [statement, ...more] = only?.[1] ?? [];
+  if (only === undefined || others.length + more.length > 0) return undefined;
+  const [kind] = only;
+  if (kind === "puts" && writes.every(({ values }) => values.size > 0)) return statement?.count;
+  if (kind === "messagePuts" && writes.every(({ messages }) => hasPuts(messages))) return statement?.count;
+  return undefined;
+}
+
+function hasPuts(messages: ReadonlyMap<string, TopicWrites>): boolean {
+  for (const { puts } of messages.values()) if (puts.length > 0) return true;
+  return false;
 }
 
 /** Class and id are letters, digits and signs that JSON has as they are: the one by its pattern, the other percent-encoded. */
@@ -177,6 +221,10 @@ function jsonText(text: string): string {
 function alarmFacts({ dueAtMs, attempt, schedule, parked, lastError }: StoredAlarm): string {
   const facts = [dueAtMs, attempt, schedule.toWellFormed(), parked ? 1 : 0, lastError.toWellFormed()];
   return `,${JSON.stringify(facts).slice(1, -1)}`;
+}
+
+function messageFacts({ place, history, form, publishedAtMs }: StoredMessage): string {
+  return `,${place},${jsonText(history)},${jsonText(form)},${publishedAtMs}`;
 }
 
 /** Values one behind the other. */
