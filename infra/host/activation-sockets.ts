@@ -62,6 +62,8 @@ export abstract class ActivationSockets extends ActivationLife {
 
   /** Where a subscription to the topic begins. */
   topicStart(topic: string, since: string | undefined): TopicStart {
+    const history = this.histories?.of(topic);
+    if (history) this.store?.histories?.told(topic, history);
     return this.histories?.start(topic, since) ?? startWithoutHistory(since);
   }
 

@@ -240,8 +240,8 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   }
 
   subscribe(topic: string): void {
-    const history = this.#activation.histories?.of(topic);
-    this.#subscribe(topic, history && { position: history.position, recovered: undefined, missed: [] });
+    const keepsHistory = this.#activation.histories?.of(topic) !== undefined;
+    this.#subscribe(topic, keepsHistory ? this.#activation.topicStart(topic, undefined) : undefined);
   }
 
   listen(topic: string, since: string | undefined): void {
