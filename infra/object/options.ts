@@ -189,7 +189,10 @@ export interface TopicOptions<State extends object, Resources extends ResourceFa
     | "handlers"
     | "anyone"
     | ((context: TopicRequest<State, Resources>) => boolean | Promise<boolean>);
-  /** What is kept of its messages, for clients that come back. Default: nothing. */
+  /**
+   * What is kept of its messages, for clients that come back. Default: nothing. With `durability: "storage"` it survives
+   * crashes, and a publish waits for its row like any other change; otherwise it lives as long as the memory does.
+   */
   readonly history?: HistoryLimits;
   /** `"server"` (default): clients only listen. `"clients"`: what a client sends on the endpoint is published. */
   readonly publish?: "server" | "clients";
