@@ -17,6 +17,7 @@ import type { ActivationHost, ActivationSetup, StoredObject } from "./activation
 import { ActivationStore } from "./activation-store.ts";
 import type { Adoptable } from "./adoption.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
+import type { StoredSpans } from "./history-keeper.ts";
 import { InputGate } from "./input-gate.ts";
 import { type KeptHistories, TopicHistories } from "../topics/topic-histories.ts";
 import { runHook } from "./lifecycle-hook.ts";
@@ -52,8 +53,9 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   #resumed: PromiseWithResolvers<void> | undefined;
   #nextAlarmMs: number | undefined;
 
-  constructor({ ref, runtime, session, epoch, host, carriedState, stored, topics }: ActivationSetup) {
+  constructor(setup: ActivationSetup) {
     super();
+    const { ref, runtime, session, epoch, host, carriedState, stored, topics, storedTopics } = setup;
     this.ref = ref;
     this.runtime = runtime;
     this.machine = host;
@@ -66,7 +68,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     const { histories } = runtime.definition;
     if (histories.size > 0) this.histories = new TopicHistories(histories, host.stores.nowMs);
     if (topics) this.histories?.restore(topics);
-    if (stored) this.store = this.#openStore(stored);
+    if (stored) this.store = this.#openStore(stored, storedTopics);
   }
 
   /** Undefined where no client has ever been connected. */
@@ -174,6 +176,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
       stored: known?.stored,
       edges: this.attachedEdges?.records() ?? [],
       topics: this.histories?.kept(),
+      storedTopics: this.store?.histories?.spans,
       sinceMs: this.machine.stores.nowMs(),
       nextAlarmMs: undefined,
     };
@@ -352,15 +355,16 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   get openedStore(): ActivationStore {
     if (this.#phase.name === "over") throw handleOver(this.ref, this.#phase.cause);
     if (this.store === undefined) {
-      this.store = this.#openStore({ loaded: { ...nothingStored, isComplete: false }, record: undefined });
+      const loaded = { ...nothingStored, isComplete: false };
+      this.store = this.#openStore({ loaded, record: undefined }, undefined);
       const invalid = whyNotReleasing(this.#phase, this.ref);
       if (invalid) this.store.suspend(outcomeUnknown(invalid));
     }
     return this.store;
   }
 
-  #openStore(stored: StoredObject): ActivationStore {
-    const { ref } = this;
+  #openStore(stored: StoredObject, storedTopics: StoredSpans | undefined): ActivationStore {
+    const { ref, histories } = this;
     const { stores, clock, log } = this.machine;
     return new ActivationStore({
       ref,
@@ -369,7 +373,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
       session: "session" in this.#phase ? this.#phase.session.id : "",
       epoch: this.#epoch,
       state: this.currentState,
-      ...stored,
+      ...{ ...stored, histories, storedTopics },
       version: versionOf(this.#storedVersion(stored)),
       clock,
       log,

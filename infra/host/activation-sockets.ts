@@ -67,6 +67,8 @@ export abstract class ActivationSockets extends ActivationLife {
 
   /** Where a subscription to the topic begins. */
   topicStart(topic: string, since: string | undefined): TopicStart {
+    const history = this.histories?.of(topic);
+    if (history) this.store?.histories?.told(topic, history);
     const start = this.histories?.start(topic, since) ?? startWithoutHistory(since);
     const policy = this.runtime.definition.topics.get(topic)?.slowReaders ?? "close";
     return policy === "close" ? start : { ...start, slowReaders: policy };
