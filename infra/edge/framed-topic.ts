@@ -20,6 +20,7 @@ export interface FramedTopicParent {
   readonly names: FramedNames;
   /** As `ClientConnection.send`. */
   send(frame: string): number;
+  cork(send: () => void): void;
   subscribe(name: string): void;
   unsubscribe(name: string): void;
   publish(name: string, frame: SocketData): void;
@@ -164,9 +165,11 @@ export class FramedTopic implements ClientConnection, Frontend {
   listen(name: string, _topic: string, { position, recovered, missed }: TopicStart): void {
     if (name !== this.name.native) return;
     const { object, topic } = this.name;
-    this.#parent.send(subscribedFrame(this.name, position, recovered));
     const start = messageStart(object, topic);
-    for (const message of missed) this.#parent.send(messageFrame(start, message));
+    this.#parent.cork(() => {
+      this.#parent.send(subscribedFrame(this.name, position, recovered));
+      for (const message of missed) this.#parent.send(messageFrame(start, message));
+    });
     this.#listen();
   }
 

@@ -195,6 +195,29 @@ describe("E28 one subscription", () => {
     expect(isCancelled).toBe(true);
   });
 
+  test("whose answer nobody waits for any more is not read, however it comes", async () => {
+    const rig = new FramedRig();
+    const client = rig.connect();
+    const asked = client.ask("room/a");
+    client.say({ type: "unsubscribe", id: 1 });
+    let isCancelled = false;
+    const cancel = () => {
+      isCancelled = true;
+    };
+    asked.refuse(new Response(new ReadableStream({ cancel }), { status: 401 }));
+    await settled();
+    const taken = new Response("read already", { status: 401 });
+    await taken.text();
+    client.ask("room/b").refuse(taken);
+    await settled();
+    expect([isCancelled, client.frames.length]).toEqual([true, 2]);
+    expect(client.frames[1]).toMatchObject({
+      type: "refused",
+      status: 401,
+      error: { title: "Unauthorized" },
+    });
+  });
+
   test("with an id or a topic that is taken is refused with 409, and the first goes on", () => {
     const rig = new FramedRig();
     const client = rig.connect();
