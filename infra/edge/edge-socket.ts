@@ -34,6 +34,8 @@ export interface ClientConnection {
   close(code: number, reason: string): void;
   terminate(): void;
   getBufferedAmount(): number;
+  /** What is sent in the call leaves together. */
+  cork?(send: () => void): unknown;
 }
 
 /** Who is told what the client does. */

@@ -22,6 +22,7 @@ export interface FramedTopicParent {
   readonly names: FramedNames;
   /** As `ClientConnection.send`. */
   send(frame: string): number;
+  cork(send: () => void): void;
   subscribe(name: string): void;
   unsubscribe(name: string): void;
   publish(name: string, frame: SocketData): void;
@@ -171,12 +172,13 @@ export class FramedTopic implements ClientConnection, Frontend {
     if (name !== this.name.native) return;
     const { position, recovered, missed, presence } = start;
     const { object, topic } = this.name;
-    this.#parent.send(subscribedFrame(this.name, position, recovered));
     const messages = messageStart(object, topic);
-    if (missed.length > 0)
-      this.#parent.replay(() => {
-        for (const message of missed) this.#parent.send(messageFrame(messages, message));
-      });
+    const tell = () => {
+      this.#parent.send(subscribedFrame(this.name, position, recovered));
+      for (const message of missed) this.#parent.send(messageFrame(messages, message));
+    };
+    if (missed.length === 0) tell();
+    else this.#parent.replay(() => this.#parent.cork(tell));
     if (start.slowReaders === undefined) this.#listen();
     if (presence?.snapshot === undefined || this.isOver) return;
     this.#parent.send(presenceFrame(object, topic, presence.snapshot));
