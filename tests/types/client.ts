@@ -1,5 +1,6 @@
 /** What the client knows of a class: its name, its calls and its topics. See `author-api.ts`. */
 import { type Client, connect, isProblem, type ProblemDetails } from "stateful-objects/client";
+import { useObject, useTopic } from "stateful-objects/client/react";
 import type counter from "../../objects/counter.ts";
 import type { game } from "./author-api.ts";
 import { same } from "./same.ts";
@@ -63,6 +64,13 @@ export function sockets(): void {
   });
   // @ts-expect-error no such event
   socket.addEventListener("closed", () => undefined);
+}
+
+export function useScores(): number {
+  const room = useObject<typeof game>(client, "game", "final");
+  const { messages, publish, presence } = useTopic(room, "score", { since: "oldest", messagesMax: 50 });
+  void publish(1);
+  return messages.length + (presence?.count ?? 0);
 }
 
 // The WebSocket of `ws`, a list of hosts, and headers in any form.
