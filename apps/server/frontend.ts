@@ -1,10 +1,10 @@
 import type { Server, ServerWebSocket } from "bun";
-import type { Frontend as DispatcherFrontend } from "../../infra/edge/dispatcher.ts";
+import type { Frontend as DispatcherFrontend } from "../../infra/edge/wanted-upgrade.ts";
 import { serveHere } from "../../infra/edge/dispatcher.ts";
 import type { ClassRuntime } from "../../infra/host/class-runtime.ts";
 import { RoutedEvent } from "../../infra/host/open-event.ts";
 import type { DirectRoute } from "../../infra/object/direct-routes.ts";
-import type { ClientConnection, EdgeSocket } from "../../infra/edge/edge-socket.ts";
+import type { ClientConnection, EdgeSocket, ServedClient } from "../../infra/edge/edge-socket.ts";
 import { pathAndQuery } from "../../infra/edge/object-target.ts";
 import { systemPrefix } from "../../infra/edge/system-routes.ts";
 import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
@@ -13,7 +13,7 @@ import type { SocketData } from "../../infra/object/socket-message.ts";
 import type { ServerConfig } from "./config.ts";
 import type { HostParts } from "./host.ts";
 
-type Socket = EdgeSocket | LinkSocket;
+type Socket = ServedClient | LinkSocket;
 type Answer = Response | undefined | Promise<Response | undefined>;
 type RouteHandler = (request: Bun.BunRequest) => Response | Promise<Response>;
 
@@ -171,11 +171,19 @@ export class Frontend implements DispatcherFrontend {
       const target = pathAndQuery(request.url);
       if (!target.startsWith(systemPrefix)) return "not system";
       if (target === linkPath) return this.#link(request, parts);
+      if (parts.connect.isFor(target)) return this.#connect(request, parts);
       const routes = parts.admin.isFor(target) ? parts.admin : parts.system;
       return routes.handle(request, target);
     } catch (thrown) {
       return problem(asStatefulError(thrown));
     }
+  }
+
+  #connect(request: Request, { connect }: HostParts): Response | undefined {
+    const connection = connect.accept(request, this.clientAddress(request));
+    if (this.#server?.upgrade(request, { data: connection })) return undefined;
+    connection.disconnected(1006, "The upgrade failed.");
+    return problem(new StatefulError("upgrade_required", "The connection cannot become a WebSocket."));
   }
 
   #link(request: Request, { links }: HostParts): Response | undefined {

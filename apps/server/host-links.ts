@@ -14,7 +14,7 @@ import type { ActivationTable } from "../../infra/host/activation-table.ts";
 import type { HostRecord } from "../../infra/lease/directory.ts";
 import type { Leases } from "../../infra/lease/leases.ts";
 import { processOfSession } from "../../infra/lease/session-id.ts";
-import type { CancelTimer, Clock } from "../../infra/lib/clock.ts";
+import { type CancelTimer, type Clock, sleep } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import type { Log } from "../../infra/lib/log.ts";
 import { delayedTransport } from "../../infra/link/delayed-transport.ts";
@@ -34,13 +34,16 @@ export interface HostLinksSetup {
   /** Once the host runs. */
   readonly objects: () => OwnedObjects;
   /** Asks the directory which hosts are alive, unless that was done a moment ago. */
-  readonly refreshHosts: () => void;
+  /** Whether the directory has answered. */
+  readonly refreshHosts: () => Promise<boolean>;
   /** The sessions of these processes ran out while this host's own did not: whatever they say, they own nothing any more. */
   readonly processesGone: (processes: ReadonlySet<string>) => void;
 }
 
 /** A host that the directory has not shown alive for this long, beyond its lease, gets its links closed. */
 const goneGraceMs = 30_000;
+/** Between two looks for a host that nobody here has heard of: longer than what one of them is good for. */
+const newHostPauseMs = 750;
 /** How long one that has said goodbye may still answer after its session is over; longer than `STATEFUL_LAME_DUCK_MS`. */
 const farewellMs = 5000;
 
@@ -122,7 +125,7 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
 
   post(link: Link, kind: number): void {
     if (kind === leavingPost) this.#goodbyes.add(link.peer.session);
-    else if (kind === leftPost) this.#setup.refreshHosts();
+    else if (kind === leftPost) void this.#setup.refreshHosts();
     // Anything else is a later version's message: nothing here depends on it.
   }
 
@@ -153,10 +156,25 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
   async toProcess(process: string): Promise<Link> {
     const open = this.pool.peek(process);
     if (open) return open;
-    const host = this.#setup.leases.hosts.find(({ session }) => processOfSession(session) === process);
-    if (host === undefined)
-      throw new StatefulError("owner_unreachable", "The host is not among those alive.");
+    const host = this.#hostOf(process) ?? (await this.#newHost(process));
     return this.to(host);
+  }
+
+  #hostOf(process: string): HostRecord | undefined {
+    return this.#setup.leases.hosts.find(({ session }) => processOfSession(session) === process);
+  }
+
+  /** One of which this host has not heard: it has just come, or it has come and gone again in between. */
+  async #newHost(process: string): Promise<HostRecord> {
+    const { refreshHosts, clock } = this.#setup;
+    await refreshHosts();
+    // An answer may be as old as the last that was asked for.
+    if (!this.#hostOf(process)) await sleep(clock, newHostPauseMs);
+    const isAnswered = await refreshHosts();
+    const host = this.#hostOf(process);
+    if (host) return host;
+    if (isAnswered && !this.#leaving.has(process)) this.#leaves(process);
+    throw new StatefulError("owner_unreachable", "The host is not among those alive.");
   }
 
   isGone(process: string): boolean {

@@ -1,4 +1,5 @@
 import { AdminRoutes } from "../../infra/edge/admin-routes.ts";
+import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import { Dispatcher } from "../../infra/edge/dispatcher.ts";
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
@@ -88,6 +89,7 @@ export interface HostParts {
   readonly moves: ObjectMoves;
   readonly mover: Mover;
   readonly memory: MemoryWatch;
+  readonly connect: ConnectRoute;
   readonly system: SystemRoutes;
   readonly admin: AdminRoutes;
 }
@@ -107,7 +109,7 @@ export class RunningHost {
   readonly #frontend: Frontend;
   #isDraining = false;
   #refreshedAtMs = Number.NEGATIVE_INFINITY;
-  #refreshing = Promise.resolve();
+  #refreshing = Promise.resolve(false);
   #directory: Directory | undefined;
   #running: HostParts | undefined;
   #sweeper: AlarmSweeper | undefined;
@@ -309,7 +311,7 @@ export class RunningHost {
       ...{ config: this.config, clock: this.#clock, log: this.log },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
-      refreshHosts: () => void this.#refreshHosts(leases),
+      refreshHosts: () => this.#refreshHosts(leases),
       processesGone: (processes) => this.#processesGone(processes),
     });
     const search = this.#searchSetup(leases, table, links);
@@ -322,6 +324,7 @@ export class RunningHost {
     return {
       ...{ leases, table, links, routes: this.#routes, sockets: this.#sockets, ports, registrar, dispatcher },
       ...{ owners, moves, mover, memory: this.#memoryWatch(table, mover) },
+      connect: this.#connectRoute(dispatcher),
       system: new SystemRoutes({
         ...{ ...search, owners, hostId: this.hostId, isDraining: () => this.#isDraining },
         pathTo: (host) => links.pathTo(host),
@@ -369,6 +372,15 @@ export class RunningHost {
       random: Math.random,
       clock: this.#clock,
       log: this.log,
+    });
+  }
+
+  #connectRoute(dispatcher: Dispatcher): ConnectRoute {
+    const { hostId, region, clientAddressHeader } = this.config;
+    return new ConnectRoute({
+      ...{ dispatcher, hostId, region, sockets: this.#sockets, clock: this.#clock, log: this.log },
+      trustedHeaders: clientAddressHeader === undefined ? [] : [clientAddressHeader.toLowerCase()],
+      isDraining: () => this.#isDraining,
     });
   }
 
@@ -420,14 +432,18 @@ export class RunningHost {
   }
 
   /** A class that nobody is known to run may have started elsewhere since the last renewal. Asked rarely, briefly, for all. */
-  #refreshHosts(leases: RunningLeases): Promise<void> {
+  #refreshHosts(leases: RunningLeases): Promise<boolean> {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#refreshedAtMs < refreshIntervalMs) return this.#refreshing;
     this.#refreshedAtMs = nowMs;
     const late = () => new StatefulError("directory_unavailable", "The directory does not answer.");
-    this.#refreshing = withTimeLimit(this.#clock, refreshLimitMs, leases.refresh(), late).catch((error) => {
-      this.log.warn("refresh.failed", { error });
-    });
+    this.#refreshing = withTimeLimit(this.#clock, refreshLimitMs, leases.refresh(), late).then(
+      () => true,
+      (error) => {
+        this.log.warn("refresh.failed", { error });
+        return false;
+      },
+    );
     return this.#refreshing;
   }
 

@@ -25,7 +25,7 @@ export interface MoverSetup {
   readonly log: Log;
   readonly isDraining: () => boolean;
   /** Asks the directory which hosts are alive. Never rejects. */
-  readonly refreshHosts: () => Promise<void>;
+  readonly refreshHosts: () => Promise<unknown>;
 }
 
 /** Objects that are thought about in one look: those with the most events since the last. */

@@ -3,6 +3,7 @@ import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Channel, ChannelHandlers } from "../link/link.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicMessage } from "../topics/topic-message.ts";
 import { ChannelSender } from "./channel-sender.ts";
 import { bytesOf, decodeRefusal, type Refusal } from "./forward-protocol.ts";
 import type { HeldSocket } from "./held-socket.ts";
@@ -17,7 +18,6 @@ import {
   decodeKeep,
   decodeMoved,
   decodeNumbered,
-  decodePublish,
   decodeTopicOf,
   encodeCloseOf,
   encodeCount,
@@ -29,6 +29,7 @@ import {
 } from "./socket-protocol.ts";
 import { decodeHello } from "./socket-hello.ts";
 import { encodeHeadOf, encodeRoll, encodeRollEnd, type RollScope } from "./socket-records.ts";
+import { decodePublish, decodeStartOf, encodePositions } from "./topic-protocol.ts";
 
 /** What the next owner says before the last one has ended. Past either the object's sockets are closed: there would be a gap. */
 export const heldBytesMax = 1024 * 1024;
@@ -48,7 +49,7 @@ export interface ChannelLineSetup {
   readonly held: () => HeldSockets;
   readonly process: string;
   /** A publish of the object, to all who subscribe to the topic here. */
-  publish(topic: string, message: SocketData, except: number): void;
+  publish(message: TopicMessage, except: number): void;
   /** Called once, where the edge has opened the channel. */
   answered?(answer: RegistrationAnswer): void;
 }
@@ -168,8 +169,13 @@ export class ChannelLine implements OwnerLine, ChannelHandlers {
       }
       case toEdge.publishText:
       case toEdge.publishBytes: {
-        const { topic, message, except } = decodePublish(payload);
-        return this.#setup.publish(topic, message, except);
+        const { message, except } = decodePublish(payload);
+        held.topics.published(message);
+        return this.#setup.publish(message, except);
+      }
+      case toEdge.fill: {
+        const { topic, start } = decodeStartOf(payload);
+        return held.topics.fill(topic, start, (message) => this.#setup.publish(message, 0));
       }
       case toEdge.handled: {
         for (const [number, count] of decodeHandled(payload)) held.at(number)?.handled(count);
@@ -195,6 +201,10 @@ export class ChannelLine implements OwnerLine, ChannelHandlers {
   tellRoll(records: readonly SocketRecord[], scope: RollScope): void {
     for (const part of encodeRoll(records, scope)) this.#sender?.send(toOwner.roll, part);
     this.#sender?.send(toOwner.rollEnd, encodeRollEnd(scope));
+  }
+
+  tellPositions(positions: ReadonlyMap<string, string>): void {
+    this.#sender?.send(toOwner.positions, encodePositions(positions));
   }
 
   tellHead(socketNumber: number, head: UpgradeHead): void {
@@ -245,6 +255,10 @@ function applyToSocket(held: HeldSockets, kind: number, payload: Payload): void 
     case toEdge.subscribe: {
       const { number, topic } = decodeTopicOf(payload);
       return held.at(number)?.subscribe(topic);
+    }
+    case toEdge.listen: {
+      const { number, topic, start } = decodeStartOf(payload);
+      return held.topics.listen(number, topic, start);
     }
     case toEdge.unsubscribe: {
       const { number, topic } = decodeTopicOf(payload);

@@ -11,18 +11,19 @@ import type { CompiledFetch } from "../object/object.ts";
 import { UpgradeSlot } from "../object/event.ts";
 import type { EdgeName, EdgePorts, UpgradeHead } from "../host/edge-port.ts";
 import { headBytesOf } from "../host/waiting-heads.ts";
-import { attachedEdge, newSocketId } from "./attached-edges.ts";
+import { upgradeRequest } from "../host/upgrade-request.ts";
+import { attachedEdge } from "./attached-edges.ts";
 import { limitBody } from "./body-limit.ts";
-import type { EdgeSocket } from "./edge-socket.ts";
 import type { EdgeSockets } from "./edge-sockets.ts";
 import { forward, ForwardsUnderWay } from "./forward-client.ts";
 import type { ForwardHead } from "./forward-protocol.ts";
-import { forwardedHeaders, wantsEventStream, wantsWebSocket } from "./http-fields.ts";
+import { forwardedHeaders } from "./http-fields.ts";
 import { forwardedBody, restored } from "./kept-body.ts";
 import { parseObjectTarget, pathAndQuery, quickKey } from "./object-target.ts";
 import { activating, type Location, OwnerSearch, type SearchSetup } from "./owner-search.ts";
 import { OwnerWait } from "./owner-wait.ts";
-import { upgradeHeadOf } from "./upgrade-head.ts";
+import { checkHead, upgradeHeadOf } from "./upgrade-head.ts";
+import { type Frontend, reserve, wantedKind, type WantedUpgrade } from "./wanted-upgrade.ts";
 
 export interface DispatcherSetup extends SearchSetup {
   /** Rejects with `owner_unreachable` where there is no link and none can be had. */
@@ -40,13 +41,6 @@ export interface DispatcherSetup extends SearchSetup {
    * how long the object's own `onStart` and `onStop` run, here or, bounded by `acceptTimeoutMs`, at the host it is offered to.
    */
   readonly placementBudgetMs: number;
-}
-
-/** What the process around the edge does for it: Bun's server, in production. */
-export interface Frontend {
-  /** Answers a WebSocket upgrade; false where the client cannot be upgraded any more. */
-  upgrade(request: Request, headers: Headers | undefined, socket: EdgeSocket): boolean;
-  clientAddress(request: Request): string;
 }
 
 /** Offers for one request. Each stale answer costs one; more than these means that hosts disagree. */
@@ -78,7 +72,30 @@ export class Dispatcher {
       if (activation && isPlain(request)) return serveHere(request, new OpenEvent(activation, target));
       const { ref } = parseObjectTarget(request.url);
       const asked = { ref, target, request, chain: noCallers, isSystem: false };
-      return this.#dispatch(asked, frontend).catch((thrown) => this.#problem(thrown));
+      return this.#dispatch(asked, this.#wantedUpgrade(asked, frontend)).catch((thrown) =>
+        this.#problem(thrown),
+      );
+    } catch (thrown) {
+      return this.#problem(thrown);
+    }
+  }
+
+  /**
+   * A subscription on a connection for many: the upgrade that its head describes, which nothing but this call can ask for. The
+   * frontend connects its socket. Never rejects.
+   *
+   * @param headBytes what the head takes that is nobody else's
+   */
+  async subscribe(
+    ref: ObjectRef,
+    { head, headBytes, signal }: WantedSubscription,
+    frontend: Frontend,
+  ): Promise<Response | undefined> {
+    try {
+      checkHead(head);
+      const request = upgradeRequest(head, signal);
+      const asked = { ref, target: head.target, request, chain: noCallers, isSystem: false };
+      return await this.#dispatch(asked, reserve(this.#setup.sockets, frontend, asked, head, headBytes));
     } catch (thrown) {
       return this.#problem(thrown);
     }
@@ -118,8 +135,7 @@ export class Dispatcher {
     return problem(error);
   }
 
-  async #dispatch(asked: AskedEvent, frontend: Frontend | undefined): Promise<Response | undefined> {
-    const upgrade = frontend && this.#wantedUpgrade(asked, frontend);
+  async #dispatch(asked: AskedEvent, upgrade: WantedUpgrade | undefined): Promise<Response | undefined> {
     try {
       return await this.#carry(asked, upgrade);
     } finally {
@@ -187,21 +203,11 @@ export class Dispatcher {
     });
   }
 
-  /** Takes the connection's place at once, so that upgrades that wait for their hooks count as well. */
-  #wantedUpgrade({ ref, request, target }: AskedEvent, frontend: Frontend): WantedUpgrade | undefined {
-    const kind = wantsWebSocket(request)
-      ? "websocket"
-      : wantsTopicStream(request)
-        ? "event-stream"
-        : undefined;
+  #wantedUpgrade(asked: AskedEvent, frontend: Frontend): WantedUpgrade | undefined {
+    const kind = wantedKind(asked.request);
     if (kind === undefined) return undefined;
-    const { sockets } = this.#setup;
-    const head = upgradeHeadOf(kind, request, target);
-    if (sockets.isFull) {
-      throw new StatefulError("host_full", "This host holds all the sockets it may.", { retryAfterMs: 1000 });
-    }
-    const client = { socketId: newSocketId(), clientAddress: frontend.clientAddress(request) };
-    return { kind, head, frontend, client, socket: sockets.add(ref, headBytesOf(head)) };
+    const head = upgradeHeadOf(kind, asked.request, asked.target);
+    return reserve(this.#setup.sockets, frontend, asked, head, headBytesOf(head));
   }
 
   // -- the owner is here
@@ -213,7 +219,7 @@ export class Dispatcher {
     wanted: WantedUpgrade,
     chain: readonly string[],
   ): Promise<Response | undefined> {
-    const slot = new UpgradeSlot(wanted.kind);
+    const slot = new UpgradeSlot(wanted.head.kind);
     const event = new OpenEvent(activation, target, slot, chain);
     const response = await activation.fetch(normalizedUpgrade(request), event);
     // A hook behind the route may have answered in its place.
@@ -224,7 +230,7 @@ export class Dispatcher {
     attached.accept(activation, wanted.socket.socketId, slot.accepted, {
       id,
       remoteAddress,
-      kind: wanted.kind,
+      kind: wanted.head.kind,
     });
     this.#hold(wanted, ports.self.process, undefined);
     return this.#connect(request, slot.accepted.headers, wanted);
@@ -239,7 +245,8 @@ export class Dispatcher {
   #connect(request: Request, headers: Headers | undefined, wanted: WantedUpgrade) {
     const { socket } = wanted;
     try {
-      if (wanted.kind === "event-stream") return this.#setup.sockets.eventStream(socket).response(headers);
+      if (wanted.head.kind === "event-stream")
+        return this.#setup.sockets.eventStream(socket).response(headers);
       if (wanted.frontend.upgrade(request, headers, socket)) return undefined;
     } catch (thrown) {
       socket.disconnected(1006, "The upgrade failed.");
@@ -298,6 +305,13 @@ interface AskedEvent {
   readonly isSystem: boolean;
 }
 
+export interface WantedSubscription {
+  readonly head: UpgradeHead;
+  readonly headBytes: number;
+  /** Aborts when it is not wanted any longer. */
+  readonly signal: AbortSignal;
+}
+
 /** A request's head once it was read, with its small body: for all offers that follow. */
 interface KeptHead {
   head: ForwardHead | undefined;
@@ -309,15 +323,6 @@ interface WantedOffer {
   readonly request: Request;
   readonly upgrade: WantedUpgrade | undefined;
   readonly deadlineMs: number;
-}
-
-interface WantedUpgrade {
-  readonly kind: UpgradeHead["kind"];
-  readonly head: UpgradeHead;
-  readonly frontend: Frontend;
-  readonly client: { readonly socketId: string; readonly clientAddress: string };
-  /** Reserved from the start, and given back unless an owner was attached to it. */
-  readonly socket: EdgeSocket;
 }
 
 const noCallers: readonly string[] = [];
@@ -336,12 +341,7 @@ export function serveHere(
 
 /** Neither an upgrade nor an event stream. Looks at headers of GET requests only. */
 function isPlain(request: Request): boolean {
-  return request.method !== "GET" || !(wantsWebSocket(request) || wantsTopicStream(request));
-}
-
-/** Event streams of declared topics are held by the edge; those that a handler makes are ordinary responses. */
-function wantsTopicStream(request: Request): boolean {
-  return request.url.includes("/-/topics/") && wantsEventStream(request);
+  return request.method !== "GET" || wantedKind(request) === undefined;
 }
 
 async function forwardHead(
@@ -356,7 +356,7 @@ async function forwardHead(
     url: request.url,
     target,
     headers: forwardedHeaders(request.headers),
-    upgrade: upgrade?.kind,
+    upgrade: upgrade?.head.kind,
     socketId: upgrade?.client.socketId ?? "",
     socketNumber: 0,
     clientAddress: upgrade?.client.clientAddress ?? "",

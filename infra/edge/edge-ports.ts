@@ -77,11 +77,13 @@ export class HostEdgePorts implements EdgePorts {
     const link = links.peek(edge.process);
     // In this call, where that can be: then what is said next on the same link comes after it.
     if (link) open(port, link);
-    else
+    else {
+      this.#interrupted.add(port); // Its host may be gone before a dial says so.
       links.toProcess(edge.process).then(
         (dialled) => open(port, dialled),
         () => this.#notDialled(port),
       );
+    }
     return port;
   }
 

@@ -1,15 +1,24 @@
 import { controlBytesMax, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
+import { presenceTopic } from "../topics/topic-presence.ts";
 
 /**
- * One client's connection at its edge: a WebSocket of Bun's, or an event stream. The two differ in nothing that an owner
- * could notice, except that an event stream never says anything.
+ * One client's connection at its edge: a WebSocket of Bun's, an event stream, or a subscription on a WebSocket for many. They
+ * differ in nothing that an owner could notice, except that an event stream never says anything.
  */
 export interface ClientConnection {
+  /** One of many on one connection: what waits for its client is counted there, once for all. */
+  readonly isShared?: boolean;
   /** Bytes sent; -1 when queued; 0 when dropped because the client is too far behind. */
   send(message: SocketData): number;
   subscribe(name: string): void;
+  /**
+   * Subscribes to a topic whose messages have positions, or goes on with it after a gap: says where it stands, and then what was
+   * missed; and to the topic's presence, where the client watches that. Absent where a client is not told of positions.
+   */
+  listen?(name: string, topic: string, start: TopicStart, presenceName: string): void;
   unsubscribe(name: string): void;
   isSubscribed(name: string): boolean;
   /** To every other WebSocket of this edge that subscribes to `name`. */
@@ -29,6 +38,15 @@ export interface SocketOwner {
   closed(code: number, reason: string): void;
 }
 
+/** What a process that serves WebSockets tells of one. */
+export interface ServedClient {
+  connected(connection: ClientConnection): void;
+  received(message: SocketData): void;
+  drained(): void;
+  /** The client is gone, or never came. Only the first call counts. */
+  disconnected(code: number, reason: string): void;
+}
+
 /** Commands that reach a socket before its upgrade is answered wait here; more than this, and it is closed instead. */
 const pendingCommandsMax = 256;
 
@@ -37,7 +55,12 @@ export function nativeTopic(objectKey: string, topic: string): string {
   return `${objectKey}\n${topic}`;
 }
 
-export class EdgeSocket {
+/** The native topic of those who hear the same in frames (`framed-topic.ts`). No key begins with a newline, so none is another's. */
+export function framedTopicName(nativeName: string): string {
+  return `\n${nativeName}`;
+}
+
+export class EdgeSocket implements ServedClient {
   readonly socketId: number;
   readonly ref: ObjectRef;
   readonly #forget: () => void;
@@ -107,10 +130,37 @@ export class EdgeSocket {
     else this.#later((connection) => connection.subscribe(name), 0);
   }
 
+  listen(topic: string, start: TopicStart): void {
+    const name = nativeTopic(this.ref.key, topic);
+    const listen = (connection: ClientConnection) => {
+      if (connection.listen) connection.listen(name, topic, start, this.#presenceName(topic));
+      else connection.subscribe(name);
+    };
+    if (this.#connection) listen(this.#connection);
+    else this.#later(listen, 0);
+  }
+
+  /** False where the client cannot be told. */
+  hasMissed(topic: string, start: TopicStart): boolean {
+    const connection = this.#connection;
+    if (connection?.listen === undefined) return false;
+    connection.listen(nativeTopic(this.ref.key, topic), topic, start, this.#presenceName(topic));
+    return true;
+  }
+
+  #presenceName(topic: string): string {
+    return nativeTopic(this.ref.key, presenceTopic(topic));
+  }
+
   unsubscribe(topic: string): void {
     const name = nativeTopic(this.ref.key, topic);
-    if (this.#connection) this.#connection.unsubscribe(name);
-    else this.#later((connection) => connection.unsubscribe(name), 0);
+    const presenceName = this.#presenceName(topic);
+    const unsubscribe = (connection: ClientConnection) => {
+      connection.unsubscribe(name);
+      if (connection.isSubscribed(presenceName)) connection.unsubscribe(presenceName);
+    };
+    if (this.#connection) unsubscribe(this.#connection);
+    else this.#later(unsubscribe, 0);
   }
 
   /** Bun throws for more than a frame takes, which would end the attachment of all other sockets of the object. */
@@ -129,6 +179,11 @@ export class EdgeSocket {
   terminate(): void {
     if (this.#connection) this.#connection.terminate();
     else this.#later((connection) => connection.terminate(), 0);
+  }
+
+  /** Whether what waits for its client is counted elsewhere. */
+  get isShared(): boolean {
+    return this.#connection?.isShared === true;
   }
 
   bufferedBytes(): number {

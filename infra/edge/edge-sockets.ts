@@ -5,10 +5,14 @@ import { type ObjectRef, objectRef } from "../lib/object-ref.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicMessage } from "../topics/topic-message.ts";
+import { presenceTopic, topicOfPresence } from "../topics/topic-presence.ts";
 import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
-import { EdgeSocket, nativeTopic } from "./edge-socket.ts";
+import { EdgeSocket, framedTopicName, nativeTopic } from "./edge-socket.ts";
 import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
+import { FramedNames } from "./framed-names.ts";
 import { HeldSockets } from "./held-sockets.ts";
+import { presenceFrame } from "./host-frames.ts";
 import {
   type AttachedObjectName,
   encodeEdgeHead,
@@ -38,6 +42,13 @@ export interface EdgeSocketsSetup {
   readonly owns: (key: string, session: string, epoch: number) => void;
 }
 
+/** A client's connection with many sockets. It has a place of its own beside theirs, and what waits for it waits for all of them. */
+export interface SharedConnection {
+  close(code: number, reason: string): void;
+  terminate(): void;
+  bufferedBytes(): number;
+}
+
 const slowReaderSweepMs = 250;
 /** How often owners are told what has been applied of the commands of quiet objects, so that they forget them. */
 const appliedReportMs = 1000;
@@ -49,8 +60,9 @@ export class EdgeSockets implements TopicEdge {
   /** By object, wherever its owner is. */
   readonly #held = new Map<string, HeldSockets>();
   readonly #streams = new Map<string, Set<EventStream>>();
+  readonly #connections = new Set<SharedConnection>();
+  readonly framedNames = new FramedNames();
   #lastNumber = 0;
-  /** What the heads of their upgrades take. */
   #headBytes = 0;
   #cancelSweep: CancelTimer;
   /** Published since slow readers were looked for. */
@@ -64,17 +76,22 @@ export class EdgeSockets implements TopicEdge {
     this.#cancelSweep = this.#sweepLater();
   }
 
+  /** The places that are taken. */
   get size(): number {
-    return this.#byNumber.size;
+    return this.#byNumber.size + this.#connections.size;
   }
   /** What waits here for all clients together. */
   get bufferedBytes(): number {
     let bytes = 0;
-    for (const socket of this.#byNumber.values()) bytes += socket.bufferedBytes();
+    for (const reader of this.#readers()) bytes += reader.bufferedBytes();
     return bytes;
   }
+  /** What the heads of their upgrades take. */
+  get headBytes(): number {
+    return this.#headBytes;
+  }
   get isFull(): boolean {
-    return this.#byNumber.size >= this.#setup.socketsMax || this.#headBytes >= keptHeadsBytesMax;
+    return this.size >= this.#setup.socketsMax || this.#headBytes >= keptHeadsBytesMax;
   }
 
   /** A socket that is about to be upgraded. It must be `connected` or `disconnected` in the end. */
@@ -90,6 +107,19 @@ export class EdgeSockets implements TopicEdge {
     held.upgradeBegan(number);
     this.#byNumber.set(number, socket);
     return socket;
+  }
+
+  /** A connection that is about to be upgraded, and takes its place until it is forgotten. */
+  addShared(connection: SharedConnection): void {
+    this.#connections.add(connection);
+  }
+  forgetShared(connection: SharedConnection): void {
+    this.#connections.delete(connection);
+  }
+
+  /** Of heads that several sockets have in common. */
+  countHeadBytes(bytes: number): void {
+    this.#headBytes += bytes;
   }
 
   /** The sockets of an object at this edge. */
@@ -127,8 +157,7 @@ export class EdgeSockets implements TopicEdge {
   }
 
   publisherOf(objectKey: string) {
-    return (topic: string, message: SocketData, except: number): void =>
-      void this.publish(objectKey, topic, message, except);
+    return (message: TopicMessage, except: number): void => void this.publish(objectKey, message, except);
   }
 
   /** Hosts are gone: their objects have other owners soon. */
@@ -140,23 +169,47 @@ export class EdgeSockets implements TopicEdge {
     return new EventStream(socket, this.#streamTopics, this.#setup.backpressureLimitBytes);
   }
 
-  publish(objectKey: string, topic: string, message: SocketData, exceptSocketId: number): boolean {
+  publish(objectKey: string, message: TopicMessage, exceptSocketId: number): boolean {
+    const { topic, data } = message;
     const name = nativeTopic(objectKey, topic);
+    this.#published(data.length);
+    const present = topicOfPresence(topic);
+    if (present !== undefined) return this.#publishPresence(objectKey, present, String(data));
     const except = exceptSocketId === 0 ? undefined : this.#byNumber.get(exceptSocketId);
-    if (!except?.publishToOthers(name, message)) this.#setup.publishNatively(name, message);
-    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.send(message);
-    this.#unsweptLength += message.length;
-    if (this.#unsweptLength >= this.#setup.backpressureLimitBytes) this.#closeSlowReaders();
+    this.#publishNatively(name, data, except);
+    const frame = this.framedNames.frameOf(name, message);
+    if (frame !== undefined) this.#publishNatively(framedTopicName(name), frame, except);
+    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.hear(message);
     return true;
+  }
+
+  #publishPresence(objectKey: string, topic: string, json: string): boolean {
+    const name = nativeTopic(objectKey, presenceTopic(topic));
+    if (this.framedNames.size > 0)
+      this.#setup.publishNatively(framedTopicName(name), presenceFrame(objectKey, topic, json));
+    for (const stream of this.#streams.get(name) ?? []) stream.hearPresence(json);
+    return true;
+  }
+
+  /** Before it is: what is behind then is behind without it. */
+  #published(length: number): void {
+    this.#unsweptLength += length;
+    if (this.#unsweptLength >= this.#setup.backpressureLimitBytes) this.#closeSlowReaders();
+  }
+
+  #publishNatively(name: string, data: SocketData, except: EdgeSocket | undefined): void {
+    if (!except?.publishToOthers(name, data)) this.#setup.publishNatively(name, data);
   }
 
   /** Closes every connection, as a host does that goes away. */
   closeAll(code: number, reason: string): void {
+    for (const connection of [...this.#connections]) connection.close(code, reason);
     for (const socket of [...this.#byNumber.values()]) socket.close(code, reason);
   }
 
   stop(): void {
     this.#cancelSweep();
+    for (const connection of [...this.#connections]) connection.terminate();
     for (const socket of [...this.#byNumber.values()]) {
       socket.terminate();
       socket.disconnected(1006, "");
@@ -191,11 +244,17 @@ export class EdgeSockets implements TopicEdge {
    */
   #closeSlowReaders(): void {
     this.#unsweptLength = 0;
-    for (const socket of [...this.#byNumber.values()]) {
+    for (const reader of [...this.#readers()]) {
       // Bun gives a client some seconds to read that, and then cuts it off.
-      if (socket.bufferedBytes() > this.#setup.backpressureLimitBytes)
-        socket.close(slowReaderCloseCode, "The reader is too slow.");
+      if (reader.bufferedBytes() > this.#setup.backpressureLimitBytes)
+        reader.close(slowReaderCloseCode, "The reader is too slow.");
     }
+  }
+
+  /** Each client's connection once. */
+  *#readers(): Iterable<Pick<SharedConnection, "close" | "bufferedBytes">> {
+    yield* this.#connections;
+    for (const socket of this.#byNumber.values()) if (!socket.isShared) yield socket;
   }
 
   #sweep(nowMs: number): void {

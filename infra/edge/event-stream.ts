@@ -1,6 +1,7 @@
 import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import { StatefulError } from "../lib/errors.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicPayload, TopicStart } from "../topics/topic-message.ts";
 import type { ClientConnection, EdgeSocket } from "./edge-socket.ts";
 
 /** Native topics know WebSockets only; these are their equals for event streams. */
@@ -54,9 +55,28 @@ export class EventStream implements ClientConnection {
   }
 
   send(message: SocketData): number {
-    const text = typeof message === "string" ? message : decoder.decode(message);
-    const lines = text.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
-    return this.#write(`${lines.join("")}\n`);
+    return this.#write(eventOf(message, undefined));
+  }
+
+  /** A message of a topic. Its position is the event's id, which a browser's EventSource says when it comes again. */
+  hear({ data, position }: TopicPayload & { readonly position: string | undefined }): void {
+    this.#write(eventOf(data, position));
+  }
+
+  /** Who is there. */
+  hearPresence(json: string): void {
+    this.#write(`event: presence\ndata: ${json}\n\n`);
+  }
+
+  listen(name: string, _: string, start: TopicStart, presenceName: string): void {
+    const { position, recovered, missed, presence } = start;
+    const id = position === undefined ? "" : `id: ${position}\n`;
+    this.#write(`event: subscribed\n${id}data: ${JSON.stringify({ position, recovered })}\n\n`);
+    for (const message of missed) this.hear(message);
+    this.subscribe(name);
+    if (presence?.snapshot === undefined) return;
+    this.hearPresence(presence.snapshot);
+    this.subscribe(presenceName);
   }
 
   subscribe(name: string): void {
@@ -84,6 +104,7 @@ export class EventStream implements ClientConnection {
   close(code: number, reason: string): void {
     const controller = this.#controller;
     if (controller === undefined) return;
+    if (code === slowReaderCloseCode) return this.terminate(code, reason); // It would not read that either.
     controller.enqueue(encoder.encode(`event: close\ndata: ${JSON.stringify({ code, reason })}\n\n`));
     controller.close();
     this.#over(code, reason);
@@ -114,4 +135,10 @@ export class EventStream implements ClientConnection {
     this.#names.clear();
     this.socket.disconnected(code, reason);
   }
+}
+
+function eventOf(data: SocketData, position: string | undefined): string {
+  const text = typeof data === "string" ? data : decoder.decode(data);
+  const lines = text.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`);
+  return `${position === undefined ? "" : `id: ${position}\n`}${lines.join("")}\n`;
 }

@@ -1,5 +1,6 @@
 import { isErrorCode, StatefulError } from "../lib/errors.ts";
 import { packValue as pack, unpackChecked } from "../link/msgpack.ts";
+import { isSocketKind, type SocketKind } from "../object/event.ts";
 
 /**
  * What two hosts say to each other about one forwarded request, on one channel of their link.
@@ -49,7 +50,7 @@ export interface ForwardHead {
   /** Raw path and query from the class name on. */
   readonly target: string;
   readonly headers: readonly (readonly [string, string])[];
-  readonly upgrade: "websocket" | "event-stream" | undefined;
+  readonly upgrade: SocketKind | undefined;
   /** Id that the socket has for the author's handlers. */
   readonly socketId: string;
   /** Number of the socket at its edge. */
@@ -115,7 +116,7 @@ export function decodeForwardHead(value: unknown): ForwardHead {
   const texts = { className, id, method, url, target, socketId, clientAddress };
   for (const [name, text] of Object.entries(texts)) if (typeof text !== "string") throw malformed(name);
   const isBody = body === "stream" || body === "none" || body instanceof Uint8Array;
-  const isUpgrade = upgrade === null || upgrade === "websocket" || upgrade === "event-stream";
+  const isUpgrade = upgrade === null || isSocketKind(upgrade);
   if (
     (intent !== "own" && intent !== "place") ||
     !isBody ||

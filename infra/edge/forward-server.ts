@@ -118,7 +118,7 @@ export class ServedEvent implements ChannelHandlers {
   #request(): Request {
     const { method, url, headers, body, upgrade } = this.#head;
     const fields = new Headers(headers.map(([name, value]) => [name, value]));
-    if (upgrade === "websocket") fields.set("upgrade", "websocket"); // per connection, so it was not forwarded
+    if (upgrade === "websocket" || upgrade === "subscription") fields.set("upgrade", "websocket"); // per connection, so it was not forwarded
     const init = { method, headers: fields, signal: this.#aborted.signal };
     if (body === "none") return new Request(url, init);
     if (body !== "stream") return new Request(url, { ...init, body: body as Uint8Array<ArrayBuffer> }); // off a link: never shared

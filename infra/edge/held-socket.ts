@@ -1,7 +1,10 @@
 import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
+import type { PresentIn } from "../topics/topic-presence.ts";
 import type { EdgeSocket, SocketOwner } from "./edge-socket.ts";
+import { isTopicTarget } from "./object-target.ts";
 import type { OwnerLine } from "./owner-line.ts";
 
 /** Bytes and count of one client's messages that no owner has handled yet; past either it is closed with 1013. */
@@ -46,14 +49,14 @@ export interface SocketStart {
  * A client's socket between its connection and whoever owns its object. It keeps what an owner needs to go on with it, and the
  * client's messages until one has handled them: an owner that comes next is sent what the last has not taken.
  */
-export class HeldSocket implements SocketOwner, SocketCarrier {
+export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
   readonly socket: EdgeSocket;
   readonly client: Omit<HeldClient, "settled">;
   /** Where its upgrade was accepted. */
   acceptedOn: OwnerLine | undefined;
   readonly #object: HeldObject;
   #phase: SocketRecord["phase"] = "accepted";
-  #subscriptions: Set<string> | undefined;
+  #subscriptions: Map<string, PresentIn | undefined> | undefined;
   #tags: readonly string[] = [];
   #attachment: Uint8Array | undefined;
   /** Messages that are behind us, since the socket began. */
@@ -102,11 +105,19 @@ export class HeldSocket implements SocketOwner, SocketCarrier {
       remoteAddress: this.client.remoteAddress,
       kind: this.client.head.kind,
       phase: this.#isOpenedKnown ? "opened" : "accepted",
-      subscriptions: [...(this.#subscriptions ?? [])],
+      subscriptions: [...(this.#subscriptions?.keys() ?? [])],
+      presence: this.#presence(),
       tags: this.#tags,
       attachment: this.#attachment,
       handled: this.#handled,
     };
+  }
+
+  #presence(): SocketRecord["presence"] {
+    const presence: [string, PresentIn][] = [];
+    for (const [topic, presentIn] of this.#subscriptions ?? [])
+      if (presentIn) presence.push([topic, presentIn]);
+    return presence;
   }
 
   // -- from the client
@@ -119,7 +130,8 @@ export class HeldSocket implements SocketOwner, SocketCarrier {
   message(message: SocketData): void {
     if (this.#closing) return;
     const { autoResponse, direct } = this.#object;
-    if (autoResponse !== undefined && message === autoResponse.request) return this.#answer(autoResponse);
+    const isAutomatic = message === autoResponse?.request && this.client.head.kind !== "subscription";
+    if (autoResponse !== undefined && isAutomatic) return this.#answer(autoResponse);
     if (direct && this.#isPlain) {
       this.#handled++;
       return direct.tellMessage(this.number, message);
@@ -247,9 +259,25 @@ export class HeldSocket implements SocketOwner, SocketCarrier {
   }
 
   subscribe(topic: string): void {
-    this.#subscriptions ??= new Set();
-    this.#subscriptions.add(topic);
+    this.#subscribed(topic, undefined);
     this.socket.subscribe(topic);
+  }
+
+  listen(topic: string, start: TopicStart): void {
+    const { presence } = start;
+    this.#subscribed(topic, presence && { data: presence.data, watches: presence.watches });
+    this.socket.listen(topic, start);
+  }
+
+  #subscribed(topic: string, presentIn: PresentIn | undefined): void {
+    this.#subscriptions ??= new Map();
+    this.#subscriptions.set(topic, presentIn);
+  }
+
+  /** Where it cannot be told of a gap, it is closed: a socket of the topic's own endpoint. An author's may have their own ways. */
+  hasMissed(topic: string, start: TopicStart): void {
+    if (!this.#subscriptions?.has(topic) || this.socket.hasMissed(topic, start)) return;
+    if (isTopicTarget(this.client.head.target)) this.close(1012, "Messages were lost; connect again.");
   }
 
   unsubscribe(topic: string): void {

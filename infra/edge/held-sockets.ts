@@ -5,9 +5,12 @@ import { StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { EdgeSocket } from "./edge-socket.ts";
 import { type HeldClient, type HeldObject, HeldSocket } from "./held-socket.ts";
+import type { OwnerState, WaitingLine } from "./owner-state.ts";
+import { HeldTopics } from "./held-topics.ts";
 import { laterOwner, type OwnerLine } from "./owner-line.ts";
 import type { Moved, Registration } from "./socket-protocol.ts";
 import type { Hello } from "./socket-hello.ts";
+import type { RollScope } from "./socket-records.ts";
 
 /** How long an edge waits for the owner that a move was announced to, and for the end of the one before it. */
 export const moveLimitMs = 5000;
@@ -26,23 +29,6 @@ export interface HeldSocketsSetup {
 /** Sockets that closed while the object slept, of whose end it wants to know; of more it is not told. */
 const leavingMax = 4096;
 
-/** Where the owner is, as far as the edge knows. */
-type State =
-  /** No client has been accepted yet. */
-  | { readonly name: "unattached" }
-  | { readonly name: "attached"; readonly line: OwnerLine }
-  /** It has moved, and its next owner has not said hello. */
-  | { readonly name: "moving"; readonly process: string; readonly cancelLimit: CancelTimer }
-  | { readonly name: "lost"; readonly sinceMs: number; readonly process: string }
-  | { readonly name: "over" };
-
-/** An owner with a later epoch than the one on the line, whose last word has not come yet. */
-interface WaitingLine {
-  readonly line: OwnerLine;
-  readonly hello: Hello;
-  readonly cancelLimit: CancelTimer;
-}
-
 /**
  * The sockets of one object at this edge, and the line to whoever owns it. Owners come and go, with rising epochs; at any time
  * the edge listens to one of them:
@@ -56,11 +42,12 @@ export class HeldSockets implements HeldObject {
   readonly ref: ObjectRef;
   readonly #setup: HeldSocketsSetup;
   readonly #sockets = new Map<number, HeldSocket>();
+  readonly topics = new HeldTopics(this.#sockets);
   /** Closed since the object fell asleep. */
   readonly #leaving: SocketRecord[] = [];
   /** Numbers of sockets whose upgrade is under way: an owner may know of them before we do. */
   readonly #upgrading = new Set<number>();
-  #state: State = { name: "unattached" };
+  #state: OwnerState = { name: "unattached" };
   #waiting: WaitingLine[] = [];
   /** Of the last owner that said hello. */
   #hello: Hello | undefined;
@@ -259,7 +246,13 @@ export class HeldSockets implements HeldObject {
     }
     for (const number of cursors.keys())
       if (!this.#sockets.has(number) && !this.#upgrading.has(number)) line.tellClosed(number, 1006, "");
-    if (missing.length > 0 || line.isRegistered) line.tellRoll(missing, "missing");
+    if (missing.length > 0 || line.isRegistered) this.#tellRoll(line, missing, "missing");
+  }
+
+  /** With where the listeners are in their topics: an owner that has just begun may have published before it knew of this edge. */
+  #tellRoll(line: OwnerLine, records: readonly SocketRecord[], scope: RollScope): void {
+    if (this.topics.positions) line.tellPositions(this.topics.positions);
+    line.tellRoll(records, scope);
   }
 
   /** The line has ended without a last word: the owner is lost. */
@@ -326,7 +319,7 @@ export class HeldSockets implements HeldObject {
     }
     // First: what the owner was sent already may need them as soon as it is awake.
     for (const socket of this.#sockets.values()) socket.headForSent(line);
-    line.tellRoll(records, "all");
+    this.#tellRoll(line, records, "all");
   }
 
   asleep(): void {

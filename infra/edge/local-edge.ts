@@ -9,6 +9,7 @@ import type {
 import { type SocketCarrier, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import { StatefulError } from "../lib/errors.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
 import { heldBytesMax, heldCountMax } from "./channel-line.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { HeldSockets } from "./held-sockets.ts";
@@ -25,7 +26,7 @@ export interface LocalEdgeSetup {
   readonly id: string;
   readonly cursors: ReadonlyMap<number, number>;
   /** A publish of the object, to all who subscribe to the topic here. */
-  publish(topic: string, message: SocketData, except: number): void;
+  publish(message: TopicMessage, except: number): void;
 }
 
 /**
@@ -96,9 +97,20 @@ export class LocalEdge implements EdgePort, OwnerLine {
     return new LocalCarrier(this, this.#setup.held, socketNumber);
   }
 
-  publish(_objectKey: string, topic: string, message: SocketData, except: number): boolean {
-    if (this.isLive) this.#setup.publish(topic, message, except);
-    else this.command(() => this.#setup.publish(topic, message, except), message.length);
+  publish(_objectKey: string, message: TopicMessage, except: number): boolean {
+    if (this.isLive) this.#publish(message, except);
+    else this.command(() => this.#publish(message, except), message.data.length);
+    return true;
+  }
+
+  #publish(message: TopicMessage, except: number): void {
+    this.#setup.held.topics.published(message);
+    this.#setup.publish(message, except);
+  }
+
+  fill(topic: string, start: TopicStart): boolean {
+    const publish = (message: TopicMessage) => this.#setup.publish(message, 0);
+    this.command(() => this.#setup.held.topics.fill(topic, start, publish), bytesOf(start));
     return true;
   }
 
@@ -153,6 +165,9 @@ export class LocalEdge implements EdgePort, OwnerLine {
 
   // -- to the owner
 
+  tellPositions(positions: ReadonlyMap<string, string>): void {
+    this.#tell(() => this.#setup.events.positions(positions));
+  }
   tellRoll(records: readonly SocketRecord[], scope: RollScope): void {
     this.#tell(() => this.#setup.events.roll(records, scope, true));
   }
@@ -216,6 +231,10 @@ class LocalCarrier implements SocketCarrier {
   subscribe(topic: string): void {
     this.#command((socket) => socket.subscribe(topic));
   }
+  listen(topic: string, start: TopicStart): boolean {
+    this.#line.command(() => this.#held.topics.listen(this.#number, topic, start), bytesOf(start));
+    return true;
+  }
   unsubscribe(topic: string): void {
     this.#command((socket) => socket.unsubscribe(topic));
   }
@@ -257,4 +276,8 @@ class LocalCarrier implements SocketCarrier {
     this.#socket ??= this.#held.at(this.#number);
     return this.#socket;
   }
+}
+
+function bytesOf({ missed }: TopicStart): number {
+  return missed.reduce((bytes, { data }) => bytes + data.length, 0);
 }

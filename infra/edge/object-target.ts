@@ -56,3 +56,8 @@ function endOfPath(target: string): number {
   const query = target.indexOf("?");
   return query === -1 ? target.length : query;
 }
+
+/** Whether the raw path and query of a request is the address of a topic, which the machinery serves by itself. */
+export function isTopicTarget(target: string): boolean {
+  return /^\/[^/?]*\/[^/?]*\/-\/topics\//.test(target);
+}

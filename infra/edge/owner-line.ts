@@ -18,6 +18,8 @@ export interface OwnerLine {
   /** The edge listens to this owner from now on. Applies, in this call, what the owner has said before. */
   goLive(): void;
 
+  /** Before a roll. */
+  tellPositions(positions: ReadonlyMap<string, string>): void;
   tellRoll(records: readonly SocketRecord[], scope: RollScope): void;
   tellHead(socketNumber: number, head: UpgradeHead): void;
   tellOpened(socketNumber: number): void;

@@ -22,7 +22,7 @@ export interface SearchSetup {
   /** Whether any host has ever been seen to run the class. */
   readonly isKnownClass: (className: string) => boolean;
   /** Asks the directory which hosts are alive, unless that was done a moment ago. Never rejects. */
-  readonly refreshHosts: () => Promise<void>;
+  readonly refreshHosts: () => Promise<unknown>;
   readonly roundTripMs: (host: HostRecord) => number | undefined;
 }
 

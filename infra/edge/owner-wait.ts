@@ -7,7 +7,7 @@ export interface OwnerWaitSetup {
   /** How long the lease of a lost owner may still run. */
   readonly leaseTtlMs: number;
   /** So that the end of that lease is seen. */
-  readonly refreshHosts: () => Promise<void>;
+  readonly refreshHosts: () => Promise<unknown>;
 }
 
 /** How much longer than a lease a request waits for the next owner. */

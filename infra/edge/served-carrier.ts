@@ -1,3 +1,5 @@
+import type { TopicStart } from "../topics/topic-message.ts";
+import { encodeStartOf } from "./topic-protocol.ts";
 import type { SocketCarrier } from "../host/virtual-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import {
@@ -40,6 +42,9 @@ export class ServedCarrier implements SocketCarrier {
   }
   subscribe(topic: string): void {
     this.#line.command(toEdge.subscribe, encodeTopicOf(this.#number, topic));
+  }
+  listen(topic: string, start: TopicStart): boolean {
+    return this.#line.offer(toEdge.listen, encodeStartOf({ number: this.#number, topic, start }));
   }
   unsubscribe(topic: string): void {
     this.#line.command(toEdge.unsubscribe, encodeTopicOf(this.#number, topic));

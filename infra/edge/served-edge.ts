@@ -3,7 +3,7 @@ import type { SocketCarrier } from "../host/virtual-socket.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { type ErrorCode, StatefulError } from "../lib/errors.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
-import type { SocketData } from "../object/socket-message.ts";
+import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
 import { CommandLog, openWaitingCountMax } from "./command-log.ts";
 import { Assembly, partsOf } from "./message-parts.ts";
 import { PublishEncoder } from "./publish-encoder.ts";
@@ -22,6 +22,7 @@ import {
 } from "./socket-protocol.ts";
 import { encodeHello } from "./socket-hello.ts";
 import { decodeHeadOf, decodeRoll, decodeRollEnd } from "./socket-records.ts";
+import { decodePositions, encodeStartOf } from "./topic-protocol.ts";
 
 /** How long an edge that cannot be reached is waited for, while its process is among those alive. */
 export const interruptedLimitMs = 30_000;
@@ -194,10 +195,14 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
     return new ServedCarrier(this, socketNumber);
   }
 
-  publish(_objectKey: string, topic: string, message: SocketData, except: number): boolean {
-    const kind = typeof message === "string" ? toEdge.publishText : toEdge.publishBytes;
+  publish(_objectKey: string, message: TopicMessage, except: number): boolean {
+    const kind = message.form === "bytes" ? toEdge.publishBytes : toEdge.publishText;
     this.#setup.countPublish();
-    return this.offer(kind, publishEncoder.encode(topic, message, except));
+    return this.offer(kind, publishEncoder.encode(message, except));
+  }
+
+  fill(topic: string, start: TopicStart): boolean {
+    return this.offer(toEdge.fill, encodeStartOf({ number: 0, topic, start }));
   }
 
   rollCall(): void {
@@ -300,6 +305,8 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
         const { number, code, reason } = decodeCloseOf(payload);
         return events.closed(number, code, reason);
       }
+      case toOwner.positions:
+        return events.positions(decodePositions(payload));
       case toOwner.roll:
         return this.#roll(payload);
       case toOwner.rollEnd:

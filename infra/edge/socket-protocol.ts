@@ -52,6 +52,10 @@ export const toEdge = {
   moved: 19,
   /** Of the message that follows. */
   part: 20,
+  /** A subscription with what it has missed. */
+  listen: 21,
+  /** What all subscribers of a topic have missed. */
+  fill: 22,
 } as const;
 
 export const toOwner = {
@@ -65,6 +69,7 @@ export const toOwner = {
   closed: 39,
   applied: 40,
   part: 41,
+  positions: 42,
 } as const;
 
 export type Payload = Uint8Array | string;
@@ -126,7 +131,6 @@ export function areBuried({ code, details }: StatefulError): boolean {
 
 // -- messages: text behind a number in base 36, or bytes behind one of four bytes
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const numberCharsMax = 8;
 const numberBytes = 4;
@@ -157,7 +161,7 @@ export function decodeNumbered(payload: Payload): NumberedMessage {
   return { number: numberAt(payload, 0, end), message: payload.slice(end + 1) };
 }
 
-function numberAt(text: string, start: number, end: number): number {
+export function numberAt(text: string, start: number, end: number): number {
   if (end <= start || end - start > numberCharsMax) throw malformed("number");
   let number = 0;
   for (let index = start; index < end; index++) number = number * 36 + digitOf(text.charCodeAt(index));
@@ -170,51 +174,7 @@ function digitOf(code: number): number {
   throw malformed("number");
 }
 
-export interface Publish {
-  readonly topic: string;
-  readonly message: SocketData;
-  /** Number of the socket at that edge that must not hear it; 0 for none. */
-  readonly except: number;
-}
-
-/** Text stays text: length of the topic, excluded socket, topic, message. Bytes: u32 socket, u16 length, topic, message. */
-export function encodePublish({ topic, message, except }: Publish): Payload {
-  if (typeof message === "string")
-    return `${topic.length.toString(36)}:${except.toString(36)}:${topic}${message}`;
-  const name = encoder.encode(topic);
-  const bytes = new Uint8Array(6 + name.length + message.length);
-  const view = new DataView(bytes.buffer);
-  view.setUint32(0, except);
-  view.setUint16(4, name.length);
-  bytes.set(name, 6);
-  bytes.set(message, 6 + name.length);
-  return bytes;
-}
-
-export function decodePublish(payload: Payload): Publish {
-  if (typeof payload !== "string") return decodePublishedBytes(payload);
-  const first = payload.indexOf(":");
-  const length = numberAt(payload, 0, first);
-  const second = payload.indexOf(":", first + 1);
-  const except = numberAt(payload, first + 1, second);
-  const topicEnd = second + 1 + length;
-  if (topicEnd > payload.length) throw malformed("publish");
-  return { topic: payload.slice(second + 1, topicEnd), message: payload.slice(topicEnd), except };
-}
-
-function decodePublishedBytes(bytes: Uint8Array): Publish {
-  if (bytes.length < 6) throw malformed("publish");
-  const view = viewOf(bytes);
-  const topicEnd = 6 + view.getUint16(4);
-  if (topicEnd > bytes.length) throw malformed("publish");
-  return {
-    topic: decodeText(bytes.subarray(6, topicEnd)),
-    message: bytes.subarray(topicEnd),
-    except: view.getUint32(0),
-  };
-}
-
-function decodeText(bytes: Uint8Array): string {
+export function decodeText(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);
   } catch {
@@ -222,7 +182,7 @@ function decodeText(bytes: Uint8Array): string {
   }
 }
 
-function viewOf(bytes: Uint8Array): DataView {
+export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
@@ -319,7 +279,7 @@ export function decodeMoved(payload: Payload): Moved {
   return { session, epoch };
 }
 
-// -- what is shared with `socket-records.ts`
+// -- what is shared with `socket-records.ts` and `topic-protocol.ts`
 
 export function unpackList(payload: Payload, what: string): readonly unknown[] {
   return listOf(unpack(payload, what), what);
@@ -354,6 +314,10 @@ export function isCount(value: unknown): value is number {
 
 export function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((text) => typeof text === "string");
+}
+
+export function isTextOrNull(value: unknown): value is string | null {
+  return value === null || typeof value === "string";
 }
 
 export function isBytesOrNull(value: unknown): value is Uint8Array | null {

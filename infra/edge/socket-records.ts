@@ -1,8 +1,11 @@
 import type { SocketRecord, UpgradeHead } from "../host/edge-port.ts";
 import { packValue as pack } from "../link/msgpack.ts";
+import { isSocketKind } from "../object/event.ts";
+import type { PresentIn } from "../topics/topic-presence.ts";
 import {
   isBytesOrNull,
   isCount,
+  isTextOrNull,
   isTexts,
   listOf,
   malformed,
@@ -42,27 +45,41 @@ export function decodeRoll(payload: Payload): Roll {
 
 function listOfRecord(record: SocketRecord): unknown[] {
   const { number, id, remoteAddress, kind, phase, subscriptions, tags, attachment, handled } = record;
-  return [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment ?? null, handled];
+  const presence = record.presence.flatMap(([topic, { data, watches }]) => [topic, data ?? null, watches]);
+  return [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment ?? null, handled, presence];
 }
 
-function sizeOf({ subscriptions, tags, attachment }: SocketRecord): number {
+function sizeOf({ subscriptions, tags, attachment, presence }: SocketRecord): number {
   let bytes = recordBytes + (attachment?.length ?? 0);
   for (const text of subscriptions) bytes += text.length;
   for (const text of tags) bytes += text.length;
+  for (const [topic, { data }] of presence) bytes += topic.length + (data?.length ?? 0);
   return bytes;
 }
 
 function decodeRecord(value: unknown): SocketRecord {
-  const [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment, handled] = listOf(
+  const [number, id, remoteAddress, kind, phase, subscriptions, tags, attachment, handled, present] = listOf(
     value,
     "record",
   );
   if (!isCount(number) || typeof id !== "string" || typeof remoteAddress !== "string" || !isCount(handled))
     throw malformed("record");
-  if (!isKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
+  if (!isSocketKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
   if (!isTexts(subscriptions) || !isTexts(tags) || !isBytesOrNull(attachment)) throw malformed("record");
-  const kept = { subscriptions, tags, attachment: attachment ?? undefined, handled };
+  const presence = decodePresence(listOf(present, "record"));
+  const kept = { subscriptions, presence, tags, attachment: attachment ?? undefined, handled };
   return { number, id, remoteAddress, kind, phase, ...kept };
+}
+
+function decodePresence(flat: readonly unknown[]): SocketRecord["presence"] {
+  const presence: [string, PresentIn][] = [];
+  for (let index = 0; index < flat.length; index += 3) {
+    const [topic, data, watches] = flat.slice(index, index + 3);
+    if (typeof topic !== "string" || !isTextOrNull(data) || typeof watches !== "boolean")
+      throw malformed("record");
+    presence.push([topic, { data: data ?? undefined, watches }]);
+  }
+  return presence;
 }
 
 /** `all`: those that are in none of the parts are gone. `missing`: only those that the owner did not know. */
@@ -94,7 +111,7 @@ export function encodeHeadOf(number: number, { kind, url, target, headers }: Upg
 
 export function decodeHeadOf(payload: Payload): { readonly number: number; readonly head: UpgradeHead } {
   const [number, kind, url, target, headers] = unpackList(payload, "upgrade");
-  if (!isCount(number) || !isKind(kind) || typeof url !== "string" || typeof target !== "string")
+  if (!isCount(number) || !isSocketKind(kind) || typeof url !== "string" || typeof target !== "string")
     throw malformed("upgrade");
   const fields = listOf(headers, "upgrade").map((field): readonly [string, string] => {
     const [name, value] = listOf(field, "upgrade");
@@ -102,8 +119,4 @@ export function decodeHeadOf(payload: Payload): { readonly number: number; reado
     return [name, value];
   });
   return { number, head: { kind, url, target, headers: fields } };
-}
-
-function isKind(value: unknown): value is SocketRecord["kind"] {
-  return value === "websocket" || value === "event-stream";
 }

@@ -14,8 +14,14 @@ export const keptHeadsBytesMax = 512 * 1024 * 1024;
 /** What an edge keeps of a client's request, to run the hooks of its upgrade again. @throws StatefulError `headers_too_large` */
 export function upgradeHeadOf(kind: UpgradeHead["kind"], request: Request, target: string): UpgradeHead {
   const head = { kind, url: request.url, target, headers: forwardedHeaders(request.headers) };
+  checkHead(head);
+  return head;
+}
+
+/** @throws StatefulError `headers_too_large` */
+export function checkHead(head: UpgradeHead): void {
   const bytes = headBytesOf(head);
-  if (bytes <= upgradeHeadBytesMax) return head;
+  if (bytes <= upgradeHeadBytesMax) return;
   const message = `The URL and the headers of the upgrade take ${bytes} bytes, and ${upgradeHeadBytesMax} are kept at most. Send less of them: fewer cookies, or a token in the first message.`;
   throw new StatefulError("headers_too_large", message);
 }

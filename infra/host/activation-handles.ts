@@ -1,5 +1,7 @@
+import { StatefulError } from "../lib/errors.ts";
 import type { Sockets, Topics } from "../object/context.ts";
 import { encodeSocketMessage } from "../object/socket-message.ts";
+import { topicPayload } from "../object/topic-payload.ts";
 import type { Activation } from "./activation.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
@@ -7,9 +9,24 @@ import { slowReaderCloseCode, type VirtualSocket } from "./virtual-socket.ts";
 /** `topics` as an author sees it. */
 export function topicsOf(activation: Activation): Topics {
   return {
-    publish: (topic, message) => activation.publish(topic, encodeSocketMessage(message)),
+    publish(topic, message) {
+      const { schema } = activation.runtime.definition.topics.get(topic) ?? {};
+      activation.publish(topic, topicPayload(schema, message));
+    },
     subscriberCount: (topic) => activation.hub.subscriberCount(topic),
+    presence: (topic) => presentIn(activation, topic),
   };
+}
+
+function presentIn(activation: Activation, topic: string) {
+  const presence = activation.presenceOf(topic);
+  if (presence === undefined) throw withoutPresence(activation.ref.className, topic);
+  return { count: presence.count, members: presence.members() };
+}
+
+function withoutPresence(className: string, topic: string): StatefulError {
+  const message = `The topic "${topic.slice(0, 80)}" of ${className} has no presence: declare it with presence: true.`;
+  return new StatefulError("bad_request", message);
 }
 
 /** `sockets` as an author sees it. */

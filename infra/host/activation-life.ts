@@ -18,6 +18,7 @@ import { ActivationStore } from "./activation-store.ts";
 import type { Adoptable } from "./adoption.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import { InputGate } from "./input-gate.ts";
+import { type KeptHistories, TopicHistories } from "../topics/topic-histories.ts";
 import { runHook } from "./lifecycle-hook.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 import type { MovePackage } from "./move-package.ts";
@@ -42,6 +43,8 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   protected keepsSockets = false;
   /** When the state was last looked at for a snapshot. */
   snapshotAtMs: number;
+  /** Undefined where no topic of the class has one. */
+  readonly histories: TopicHistories | undefined;
   protected gate: InputGate | undefined;
   protected store: ActivationStore | undefined;
   #phase: Phase;
@@ -49,7 +52,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   #resumed: PromiseWithResolvers<void> | undefined;
   #nextAlarmMs: number | undefined;
 
-  constructor({ ref, runtime, session, epoch, host, carriedState, stored }: ActivationSetup) {
+  constructor({ ref, runtime, session, epoch, host, carriedState, stored, topics }: ActivationSetup) {
     super();
     this.ref = ref;
     this.runtime = runtime;
@@ -60,6 +63,9 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     this.currentState = carriedState ?? startingState(runtime.definition.state(), state);
     this.startedAtMs = host.clock.wallMs();
     this.snapshotAtMs = host.clock.monotonicMs();
+    const { histories } = runtime.definition;
+    if (histories.size > 0) this.histories = new TopicHistories(histories, host.stores.nowMs);
+    if (topics) this.histories?.restore(topics);
     if (stored) this.store = this.#openStore(stored);
   }
 
@@ -167,9 +173,15 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
       carried,
       stored: known?.stored,
       edges: this.attachedEdges?.records() ?? [],
+      topics: this.histories?.kept(),
       sinceMs: this.machine.stores.nowMs(),
       nextAlarmMs: undefined,
     };
+  }
+
+  /** What its next activation here needs of its topics; undefined where that is stored, or where there is nothing. */
+  get topicsAsleep(): KeptHistories | undefined {
+    return this.runtime.definition.durability === "storage" ? undefined : this.histories?.kept();
   }
 
   /** Throws where it may not go on moving: its session is over, or it is. */

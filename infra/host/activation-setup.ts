@@ -3,6 +3,7 @@ import type { LoadedObject } from "../lease/stored-objects.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { KeptHistories } from "../topics/topic-histories.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { Activation } from "./activation.ts";
 import type { ActivationLife } from "./activation-life.ts";
@@ -33,6 +34,8 @@ export interface ActivationSetup {
   readonly host: ActivationHost;
   /** State that comes from the activation before: the class's file was replaced in dev, or the object has moved here. */
   readonly carriedState: object | undefined;
+  /** The histories of its topics, from the activation before. */
+  readonly topics?: KeptHistories | undefined;
   /** The edges that hold its sockets, where there are some already. */
   readonly edges?: ObjectEdges | undefined;
   /** What the object has stored; undefined where that was not read: then it is, key by key, when it is asked for. */

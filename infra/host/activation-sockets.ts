@@ -1,16 +1,21 @@
 import { StatefulError } from "../lib/errors.ts";
 import { type ObjectEvent, UpgradeSlot } from "../object/event.ts";
-import type { SocketData } from "../object/socket-message.ts";
+import { SubscribeEvent } from "../object/handles.ts";
+import type { HttpContext } from "../object/http-context.ts";
 import { runAsEvent } from "../storage/running-event.ts";
 import { type SocketAtEdge, TopicHub } from "../topics/topic-hub.ts";
+import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
+import { presenceData, presenceTopic, TopicPresence } from "../topics/topic-presence.ts";
 import { handlerFailed, noLongerHere, tooMany } from "./activation-errors.ts";
 import { closeUndelivered } from "./activation-handles.ts";
 import { ActivationLife } from "./activation-life.ts";
 import { whyNotGoingOn } from "./activation-phase.ts";
 import type { ActivationSetup } from "./activation-setup.ts";
+import type { AttachedEdge } from "./attached-edge.ts";
 import type { UpgradeHead } from "./edge-port.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 import type { HttpEvent } from "./open-event.ts";
+import { upgradeRequest } from "./upgrade-request.ts";
 import type { ReplayedUpgrade, VirtualSocket } from "./virtual-socket.ts";
 
 /** Regions that are told apart between two looks at the traffic; hosts name them, and there are fewer. */
@@ -27,6 +32,7 @@ export abstract class ActivationSockets extends ActivationLife {
   #hub: TopicHub | undefined;
   #sockets: Set<VirtualSocket> | undefined;
   #edges: ObjectEdges | undefined;
+  #presences: Map<string, TopicPresence> | undefined;
 
   constructor(setup: ActivationSetup) {
     super(setup);
@@ -55,6 +61,67 @@ export abstract class ActivationSockets extends ActivationLife {
   get hub(): TopicHub {
     this.#hub ??= new TopicHub(this.ref.key);
     return this.#hub;
+  }
+
+  // -- topics with a history
+
+  /** Where a subscription to the topic begins. */
+  topicStart(topic: string, since: string | undefined): TopicStart {
+    return this.histories?.start(topic, since) ?? startWithoutHistory(since);
+  }
+
+  /**
+   * Tells those who listen at an edge what they have missed since that position. It stands in the line with all that is
+   * published: what went before it is among the missed, and what comes after it is sent by itself.
+   */
+  catchUp(edge: AttachedEdge, topic: string, since: string): void {
+    const start = this.topicStart(topic, since);
+    const fill = () => {
+      this.hub.caughtUp(topic, edge);
+      const isWhole = start.recovered === true && start.missed.length === 0;
+      if (isWhole || !this.hub.reaches(topic, edge)) return;
+      if (!edge.port.fill(topic, start)) closeUndelivered(this.openSockets, [edge], topic);
+    };
+    try {
+      this.pass(fill, 0);
+    } catch {
+      this.hub.caughtUp(topic, edge);
+      closeUndelivered(this.openSockets, [edge], topic);
+    }
+  }
+
+  // -- presence
+
+  /** Undefined for a topic without. */
+  presenceOf(topic: string): TopicPresence | undefined {
+    const known = this.#presences?.get(topic);
+    const options = known ? undefined : this.runtime.definition.topics.get(topic)?.presence;
+    if (options === undefined) return known;
+    const presence = new TopicPresence({
+      clock: this.machine.clock,
+      membersMax: options.membersMax,
+      tell: (json) => this.#tellPresence(topic, json),
+    });
+    this.#presences ??= new Map();
+    this.#presences.set(topic, presence);
+    return presence;
+  }
+
+  /** What the class says of a subscriber, as JSON. */
+  presenceDataOf(topic: string, socket: { readonly data: object }): string | undefined {
+    const data = this.runtime.definition.topics.get(topic)?.presence?.data;
+    if (data === undefined) return undefined;
+    const { request } = socket.data as HttpContext; // what the hooks of an upgrade have made
+    return presenceData(topic, data(new SubscribeEvent(this.scope, request, topic)));
+  }
+
+  #tellPresence(topic: string, json: string): void {
+    const message = { topic: presenceTopic(topic), data: json, form: "json", position: undefined } as const;
+    try {
+      this.pass(() => this.publishNow(message, undefined), json.length);
+    } catch {
+      // Nothing may leave any more: the next owner tells everything anew.
+    }
   }
 
   // -- the input gate
@@ -136,11 +203,9 @@ export abstract class ActivationSockets extends ActivationLife {
     this.eventBegan();
     if (head === undefined) return { kind: "refused", closeCode: 1011, reason: "The upgrade is not known." };
     const slot = new UpgradeSlot(head.kind, true);
-    const headers = new Headers(head.headers.map(([name, value]) => [name, value]));
-    if (head.kind === "websocket") headers.set("upgrade", "websocket"); // per connection, so it was not kept
     try {
       if (this.isUnconfirmed) await this.untilConfirmed();
-      const response = await this.upgradeAgain(new Request(head.url, { headers }), head.target, slot);
+      const response = await this.upgradeAgain(upgradeRequest(head), head.target, slot);
       await response.body?.cancel();
       if (response.ok && slot.accepted) return { kind: "accepted", hooks: slot.accepted };
       if (response.status === 429) return { kind: "refused", closeCode: 1013, reason: "Try again later." };
@@ -217,12 +282,13 @@ export abstract class ActivationSockets extends ActivationLife {
     return this.#sockets ?? noSockets;
   }
 
-  protected publishNow(topic: string, message: SocketData, except: SocketAtEdge | undefined): void {
-    const failed = this.#hub?.publish(topic, message, except) ?? [];
-    if (failed.length > 0) closeUndelivered(this.openSockets, failed, topic);
+  protected publishNow(message: TopicMessage, except: SocketAtEdge | undefined): void {
+    const failed = this.#hub?.publish(message, except) ?? [];
+    if (failed.length > 0) closeUndelivered(this.openSockets, failed, message.topic);
   }
 
   protected endSockets(cause: StatefulError): void {
+    for (const presence of this.#presences?.values() ?? []) presence.stop();
     const sockets = [...this.openSockets];
     this.#sockets = undefined;
     if (!this.keepsSockets) for (const socket of sockets) socket.ended(cause.closeCode, cause.message);
@@ -230,3 +296,7 @@ export abstract class ActivationSockets extends ActivationLife {
 }
 
 const noSockets: ReadonlySet<VirtualSocket> = new Set();
+
+function startWithoutHistory(since: string | undefined): TopicStart {
+  return { position: undefined, recovered: since === undefined ? undefined : false, missed: [] };
+}

@@ -14,6 +14,7 @@ import type { ObjectEdges } from "./object-edges.ts";
 import { storedOf } from "./object-starter.ts";
 import { ObjectTable } from "./object-table.ts";
 import { Sleeper, type SleeperSetup } from "./sleeper.ts";
+import { keptUntilMs } from "../topics/topic-histories.ts";
 import { startingState } from "../storage/state-keeper.ts";
 import { classMissing, dataTooNew } from "./start-refusals.ts";
 
@@ -128,17 +129,21 @@ export class ActivationTable extends ObjectTable {
   }
 
   #stopped(activation: Activation, reason: StopReason): void {
-    const { ref, epoch, runtime, attachedEdges: edges } = activation;
+    const { ref, epoch, runtime, attachedEdges, topicsAsleep: topics } = activation;
     const { leases, stores } = this.setup;
     const { session } = leases;
-    const sleeps = edges !== undefined && edges.size > 0 && reason !== "drain" && session.isValid();
+    const keepsMessages = keptUntilMs(topics) > 0;
+    const edges = attachedEdges ?? (keepsMessages ? this.edgesFor(ref, runtime) : undefined);
+    const isWanted = keepsMessages || (edges !== undefined && edges.size > 0);
+    const sleeps = isWanted && reason !== "drain" && session.isValid();
     // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
     const keepsState = reason === "reload" && runtime.definition.durability === "memory";
     if (keepsState) this.carriedState.set(ref.key, activation.lastState);
-    if (sleeps) {
-      const nextAlarmMs = activation.nextAlarmMs;
-      const isAfterCrash = false;
-      this.sleepers.add({ ref, session, epoch, edges, sinceMs: stores.nowMs(), isAfterCrash, nextAlarmMs });
+    if (edges && sleeps) {
+      const { nextAlarmMs } = activation;
+      const lease = { ref, session, epoch, edges };
+      const sinceMs = stores.nowMs();
+      this.sleepers.add({ ...lease, sinceMs, isAfterCrash: false, nextAlarmMs, topics });
       edges.sleep();
       return;
     }
@@ -204,7 +209,9 @@ export class ActivationTable extends ObjectTable {
       throw classMissing(ref);
     }
     const { definition } = runtime;
-    const edges = moved.edges.length > 0 ? this.edgesFor(ref, runtime) : undefined;
+    const { topics } = moved;
+    const isAwaited = moved.edges.length > 0 || keptUntilMs(topics) > 0;
+    const edges = isAwaited ? this.edgesFor(ref, runtime) : undefined;
     this.movedAway.delete(ref.key);
     this.dropCarried(ref.key);
     if (moved.state === undefined) return this.#sleepOn(moved, { ref, session, epoch }, edges);
@@ -213,7 +220,7 @@ export class ActivationTable extends ObjectTable {
     const carriedState = startingState(definition.state(), moved.state);
     const stored = storedOf(moved, definition);
     const start = this.starter.start({
-      ...{ ref, runtime, session, epoch, stored, carriedState, edges, carried: moved.carried },
+      ...{ ref, runtime, session, epoch, stored, carriedState, edges, topics, carried: moved.carried },
       facts: { reason: "move", gapMs },
       keepsLease: true,
     });
@@ -234,14 +241,14 @@ export class ActivationTable extends ObjectTable {
   }
 
   #sleepOn(
-    { edges: arrived, sinceMs, nextAlarmMs }: MovePackage,
+    { edges: arrived, sinceMs, nextAlarmMs, topics }: MovePackage,
     lease: Pick<SleeperSetup, "ref" | "session" | "epoch">,
     edges: ObjectEdges | undefined,
   ): void {
     const { leases, edgePorts } = this.setup;
     const { ref, session, epoch } = lease;
     if (edges === undefined) return leases.release({ object: ref, epoch });
-    const sleeper = this.sleepers.add({ ...lease, edges, sinceMs, nextAlarmMs, isAfterCrash: false });
+    const sleeper = this.sleepers.add({ ...lease, edges, sinceMs, nextAlarmMs, topics, isAfterCrash: false });
     edges.arrived(arrived, { session: session.id, epoch }, edgePorts);
     edges.sleep();
     if (!session.isValid()) void this.adoption.adopt([sleeper]);

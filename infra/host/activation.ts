@@ -3,12 +3,12 @@ import type { Objects, Sockets, Topics } from "../object/context.ts";
 import type { ObjectEvent, ObjectScope, UpgradeSlot } from "../object/event.ts";
 import { AlarmHandles } from "../object/handles.ts";
 import type { CompiledFetch } from "../object/object.ts";
-import type { SocketData } from "../object/socket-message.ts";
 import type { Alarms, ObjectStorage } from "../object/storage.ts";
 import { isStreamed, markStreamed } from "../object/streamed-response.ts";
 import type { AlarmFiring } from "../storage/alarm-book.ts";
 import { decodeValue } from "../storage/storage-codec.ts";
 import type { SocketAtEdge } from "../topics/topic-hub.ts";
+import type { TopicMessage, TopicPayload } from "../topics/topic-message.ts";
 import {
   backlogged,
   handleOver,
@@ -63,7 +63,15 @@ export class Activation extends ActivationSockets implements ObjectScope {
     const { memoryHint } = this.runtime.definition;
     const { storageBytes, pendingBytes } = this.store?.memory ?? { storageBytes: 0, pendingBytes: 0 };
     const socketBytes = socketBytesOf(this.openSockets) + (this.attachedEdges?.bufferedBytes ?? 0);
-    return { ref, state, memoryHint, storageBytes, pendingBytes, socketBytes, topicBytes: 0 };
+    return {
+      ref,
+      state,
+      memoryHint,
+      storageBytes,
+      pendingBytes,
+      socketBytes,
+      topicBytes: this.histories?.bytes ?? 0,
+    };
   }
 
   protected get scope(): ObjectScope {
@@ -197,11 +205,19 @@ export class Activation extends ActivationSockets implements ObjectScope {
 
   // -- what leaves
 
-  publish(topic: string, message: SocketData, except?: SocketAtEdge): void {
+  publish(topic: string, payload: TopicPayload, except?: SocketAtEdge): void {
     checkTopicName(topic);
-    this.pass(() => {
-      this.publishNow(topic, message, except);
-    }, message.length);
+    const history = this.histories?.of(topic);
+    const position = this.histories?.append(topic, payload);
+    const message: TopicMessage = { topic, ...payload, position };
+    try {
+      this.pass(() => {
+        this.publishNow(message, except);
+      }, payload.data.length);
+    } catch (thrown) {
+      if (position !== undefined) history?.retract(position);
+      throw thrown;
+    }
   }
 
   get output(): OutputGate | undefined {

@@ -2,6 +2,7 @@ import type { StatefulError } from "../lib/errors.ts";
 import type { AcceptedUpgrade } from "../object/event.ts";
 import { isLongerThan, type SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicMessage } from "../topics/topic-message.ts";
 import type { Activation } from "./activation.ts";
 import type { EdgeEvents, EdgeName, EdgePort, SocketRecord, UpgradeHead } from "./edge-port.ts";
 import { WaitingHeads } from "./waiting-heads.ts";
@@ -24,6 +25,8 @@ export interface AttachedObject {
   /** All sockets of the edge have been told. */
   rolled(edge: AttachedEdge): void;
   forget(edge: AttachedEdge): void;
+  /** Sockets have gone with their edge, and the object could not be told. */
+  lostSockets(): void;
 }
 
 /**
@@ -43,6 +46,8 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   readonly #heads = new WaitingHeads();
   /** The edge was asked for its sockets and has not told them all: an event may be of one that is not known yet. */
   #isUntold = false;
+  /** How far it has come in topics of which nothing is sent to it yet. */
+  #positions: ReadonlyMap<string, string> = new Map();
   /** Numbers in the parts of a roll that has not ended. */
   #rolling: Set<number> | undefined;
 
@@ -80,7 +85,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     accepted: AcceptedUpgrade,
     client: Pick<SocketRecord, "id" | "remoteAddress" | "kind">,
   ): VirtualSocket {
-    const nothing = { subscriptions: [], tags: [], attachment: undefined, handled: 0 };
+    const nothing = { subscriptions: [], presence: [], tags: [], attachment: undefined, handled: 0 };
     const record: SocketRecord = { ...client, ...nothing, number, phase: "accepted" };
     const socket = this.#socket(activation, record, accepted);
     activation.addSocket(socket);
@@ -93,8 +98,10 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   /** Makes sockets of what the edge has told: the object is awake. */
   populate(activation: Activation): void {
     if (this.#isUntold) activation.hub.untold(this);
+    for (const topic of this.#positions.keys()) activation.hub.isBehind(topic, this);
     for (const record of this.#told.values()) this.#add(activation, record);
     this.#told.clear();
+    if (!this.#isUntold) this.#catchUp(activation);
   }
 
   /** The object sleeps, moves or is over: nothing of its sockets is left here, and they stay open. */
@@ -154,11 +161,24 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     this.#sockets.delete(number);
   }
 
-  publish(objectKey: string, topic: string, message: SocketData, exceptSocketId: number): boolean {
-    return this.port.publish(objectKey, topic, message, exceptSocketId);
+  publish(objectKey: string, message: TopicMessage, exceptSocketId: number): boolean {
+    return this.port.publish(objectKey, message, exceptSocketId);
+  }
+
+  /** It has told who listens: what they have missed goes before anything new. */
+  #catchUp(activation: Activation): void {
+    for (const [topic, position] of this.#positions) activation.catchUp(this, topic, position);
+    this.#positions = new Map();
   }
 
   // -- what the edge tells (EdgeEvents)
+
+  /** Of topics that are not sent to it so far: it may lack what was published meanwhile. */
+  positions(positions: ReadonlyMap<string, string>): void {
+    const hub = this.#object.activation?.hub;
+    this.#positions = new Map([...positions].filter(([topic]) => !hub?.reaches(topic, this)));
+    for (const topic of this.#positions.keys()) hub?.isBehind(topic, this);
+  }
 
   roll(records: readonly SocketRecord[], scope: "all" | "missing", isLast: boolean): void {
     const { activation } = this.#object;
@@ -175,6 +195,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     this.#rolling = undefined;
     this.#isUntold = false;
     activation?.hub.told(this);
+    if (activation) this.#catchUp(activation);
     if (all) this.#closeMissing(all);
     this.#object.rolled(this);
     this.flush();
@@ -213,8 +234,9 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
 
   lost(error: StatefulError): void {
     const { isOpen, activation } = this.#object;
-    if (this.#isUntold) activation?.hub.told(this);
+    activation?.hub.forget(this);
     this.#isUntold = false;
+    this.#positions = new Map();
     this.#object.forget(this);
     this.#held = [];
     for (const [number, socket] of [...this.#sockets]) {
@@ -224,6 +246,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     }
     this.#sockets.clear();
     this.#heads.clear();
+    if (!isOpen) this.#object.lostSockets();
   }
 
   #closeMissing(all: ReadonlySet<number>): void {

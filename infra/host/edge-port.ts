@@ -1,7 +1,10 @@
 import type { StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { SocketKind } from "../object/event.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
+import type { PresentIn } from "../topics/topic-presence.ts";
 import type { SocketCarrier } from "./virtual-socket.ts";
 
 /**
@@ -17,6 +20,11 @@ export interface EdgePort extends TopicEdge {
 
   /** How commands reach one socket of that edge. What it answers while the way there is interrupted: see `SocketCarrier`. */
   carrier(socketNumber: number): SocketCarrier;
+
+  /**
+   * What all subscribers of a topic there have missed, or that they have missed something. False where it could not be queued.
+   */
+  fill(topic: string, start: TopicStart): boolean;
 
   /** Asks for the records of all sockets: `EdgeEvents.roll`. What the edge says before those is older than they are. */
   rollCall(): void;
@@ -78,10 +86,12 @@ export interface SocketRecord {
   readonly number: number;
   readonly id: string;
   readonly remoteAddress: string;
-  readonly kind: "websocket" | "event-stream";
+  readonly kind: SocketKind;
   /** `accepted`: `open` has not run yet. */
   readonly phase: "accepted" | "opened";
   readonly subscriptions: readonly string[];
+  /** What it is in those of its topics that have presence. */
+  readonly presence: readonly (readonly [topic: string, presentIn: PresentIn])[];
   readonly tags: readonly string[];
   /** Encoded; undefined where there is none. */
   readonly attachment: Uint8Array | undefined;
@@ -91,7 +101,7 @@ export interface SocketRecord {
 
 /** The client's upgrade request, kept by the edge and run through the author's hooks again at each new activation. */
 export interface UpgradeHead {
-  readonly kind: "websocket" | "event-stream";
+  readonly kind: SocketKind;
   /** As the client wrote it, for `request.url`. */
   readonly url: string;
   /** Raw path and query from the class name on. */
@@ -101,6 +111,8 @@ export interface UpgradeHead {
 
 /** What an edge tells the owner. Each is called in the order in which it happened at the edge. */
 export interface EdgeEvents {
+  /** Positions of the last messages that came to the edge, by topic. Comes before a roll. */
+  positions(positions: ReadonlyMap<string, string>): void;
   /**
    * Sockets of the edge, in one or several parts. `all`: those that are in none of the parts are gone. `missing`: only those
    * that the owner did not know.

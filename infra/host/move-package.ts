@@ -1,6 +1,7 @@
 import { StatefulError } from "../lib/errors.ts";
 import { recordKey, type StoredAlarm } from "../lease/stored-objects.ts";
 import { decodeValue, encodeValue } from "../storage/storage-codec.ts";
+import type { KeptHistories } from "../topics/topic-histories.ts";
 import type { StoredObject } from "./activation-setup.ts";
 import type { MoveReason } from "./move-ports.ts";
 import type { EdgeRecords } from "./object-edges.ts";
@@ -19,6 +20,8 @@ export interface MovePackage {
   /** Undefined where nothing is known of what it has stored. */
   readonly stored: StoredObject | undefined;
   readonly edges: readonly EdgeRecords[];
+  /** The histories of its topics; undefined where none has one. */
+  readonly topics?: KeptHistories | undefined;
   /** When it took its last event, by the directory's clock; undefined where nobody knows. */
   readonly sinceMs: number | undefined;
   readonly nextAlarmMs: number | undefined;

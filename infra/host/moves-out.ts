@@ -251,10 +251,10 @@ function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   });
 }
 
-function packageOf({ edges, sinceMs, nextAlarmMs }: Sleeper, version: number): MovePackage {
+function packageOf({ edges, sinceMs, nextAlarmMs, topics }: Sleeper, version: number): MovePackage {
   const asleep = { state: undefined, carried: undefined, stored: undefined };
   const records = edges.records(); // which has none while it sleeps
-  return { ...asleep, version, edges: records, sinceMs, nextAlarmMs };
+  return { ...asleep, version, edges: records, sinceMs, nextAlarmMs, topics };
 }
 
 function calledOff({ ref }: Adoptable, why: string): StatefulError {

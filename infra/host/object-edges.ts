@@ -53,6 +53,8 @@ export class ObjectEdges implements AttachedObject {
   /** Nobody here owns the object any more, and why. */
   #over: StatefulError | undefined;
   #wakesOnceTold = false;
+  /** Sockets have gone since it was awake, which it wants to know. */
+  #hasLostSockets = false;
   #isWaking = false;
 
   constructor(setup: ObjectEdgesSetup) {
@@ -153,6 +155,7 @@ export class ObjectEdges implements AttachedObject {
   starting(activation: Activation): void {
     this.#activation = activation;
     this.#isWaking = false;
+    this.#hasLostSockets = false;
     for (const attached of this.#byProcess.values()) attached.populate(activation);
   }
 
@@ -186,7 +189,7 @@ export class ObjectEdges implements AttachedObject {
       attached.depopulate();
       attached.port.asleep();
     }
-    if (this.isWaiting) this.wake();
+    if (this.isWaiting || this.#hasLostSockets) this.wake();
   }
 
   /** The object lives on under that session: the edges go there. */
@@ -221,6 +224,12 @@ export class ObjectEdges implements AttachedObject {
   forgetSocket(socket: VirtualSocket): void {
     for (const attached of this.#byProcess.values())
       if (attached === socket.edge) attached.forgetSocket(socket.socketId);
+  }
+
+  lostSockets(): void {
+    if (!this.wakesOnClose || this.#byProcess.size === 0) return;
+    this.#hasLostSockets = true;
+    this.wake();
   }
 
   wake(): void {

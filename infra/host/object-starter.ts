@@ -6,6 +6,7 @@ import { asStatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { StartFacts } from "../object/context.ts";
 import type { ClassDefinition } from "../object/options.ts";
+import type { KeptHistories } from "../topics/topic-histories.ts";
 import { startingState } from "../storage/state-keeper.ts";
 import { encodeRecord } from "../storage/storage-codec.ts";
 import { Activation } from "./activation.ts";
@@ -33,6 +34,7 @@ export interface ObjectStart {
   readonly facts: StartFacts;
   readonly carriedState?: object | undefined;
   readonly edges?: ObjectEdges | undefined;
+  readonly topics?: KeptHistories | undefined;
   readonly stored?: StoredObject | undefined;
   /** For `onMoveIn`. */
   readonly carried?: unknown;

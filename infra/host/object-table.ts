@@ -75,6 +75,7 @@ export abstract class ObjectTable extends HostObjects {
     this.sleepers = new Sleepers({
       ...{ clock, log, nowMs: stores.nowMs },
       wake: (ref) => this.activate(ref, "mine"),
+      expired: (sleeper) => this.#giveUpUnattached(sleeper),
     });
     this.movesOut = new MovesOut({ leases, clock, log, peers, codeVersion: version });
     this.movesIn = new MovesIn({
@@ -154,10 +155,11 @@ export abstract class ObjectTable extends HostObjects {
     return sleeper;
   }
 
-  /** The edge that asked has gone before it was attached. */
+  /** The edge that asked has gone before it was attached, or the last client has left: it sleeps on while a history may be asked for. */
   #giveUpUnattached(sleeper: Sleeper): void {
     const { ref, edges } = sleeper;
     if (edges.size > 0 || this.sleepers.get(ref.key) !== sleeper || this.starting.has(ref.key)) return;
+    if (sleeper.keepsMessages) return;
     this.sleepers.lose(sleeper, new StatefulError("not_owner", `No edge holds sockets of ${ref.key}.`));
     this.setup.leases.release({ object: ref, epoch: sleeper.epoch });
   }
@@ -275,7 +277,7 @@ export abstract class ObjectTable extends HostObjects {
     const facts = { reason: arrived ? "move" : reasonOf(acquisition, stored), gapMs: undefined } as const;
     const kept = this.#takeCarriedState(ref, runtime);
     const carriedState = withDefaults(runtime, arrived?.state) ?? kept;
-    const more = { carried: arrived?.carried, keepsLease: arrived !== undefined };
+    const more = { carried: arrived?.carried, topics: arrived?.topics, keepsLease: arrived !== undefined };
     const activation = await this.starter.start({ ...start, ...more, facts, stored, carriedState });
     if (this.arrivedState.get(ref.key) === again) this.arrivedState.delete(ref.key);
     return this.settleLateStart(activation);
@@ -316,7 +318,7 @@ export abstract class ObjectTable extends HostObjects {
     const carriedState = this.#takeCarriedState(ref, runtime);
     this.sleepers.remove(sleeper);
     const activation = await this.starter.start({
-      ...{ ref, runtime, session, epoch, stored, carriedState, edges },
+      ...{ ref, runtime, session, epoch, stored, carriedState, edges, topics: sleeper.topics },
       facts: { reason, gapMs },
     });
     return this.settleLateStart(activation);

@@ -1,6 +1,7 @@
 import type { Session } from "../lease/leases.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import { type KeptHistories, keptUntilMs, withoutMessages } from "../topics/topic-histories.ts";
 import type { Adoptable } from "./adoption.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 
@@ -15,6 +16,8 @@ export interface SleeperSetup {
   readonly isAfterCrash: boolean;
   /** When its next alarm is due, by the directory's clock. */
   readonly nextAlarmMs: number | undefined;
+  /** The histories of its topics; undefined where there is none, or where they are stored. */
+  readonly topics?: KeptHistories | undefined;
 }
 
 /** Timers count no further than this; what is due later is looked at again then. */
@@ -30,10 +33,12 @@ export class Sleeper implements Adoptable {
   readonly sinceMs: number | undefined;
   readonly isAfterCrash: boolean;
   readonly nextAlarmMs: number | undefined;
+  topics: KeptHistories | undefined;
   #session: Session;
   #epoch: number;
   #isOver = false;
   #cancelAlarm: CancelTimer | undefined;
+  #cancelTopics: CancelTimer | undefined;
 
   constructor(setup: SleeperSetup) {
     this.ref = setup.ref;
@@ -41,6 +46,7 @@ export class Sleeper implements Adoptable {
     this.sinceMs = setup.sinceMs;
     this.isAfterCrash = setup.isAfterCrash;
     this.nextAlarmMs = setup.nextAlarmMs;
+    this.topics = setup.topics;
     this.#session = setup.session;
     this.#epoch = setup.epoch;
   }
@@ -74,9 +80,28 @@ export class Sleeper implements Adoptable {
     });
   }
 
+  /** Whether it has messages that somebody may still ask for. */
+  get keepsMessages(): boolean {
+    return keptUntilMs(this.topics) > 0;
+  }
+
+  /** Lets go of the messages of its topics when the last of them is too old. */
+  watchTopics(clock: Clock, nowMs: () => number, expired: () => void): void {
+    const { topics } = this;
+    const untilMs = keptUntilMs(topics);
+    if (topics === undefined || untilMs === 0) return;
+    const delayMs = Math.min(Math.max(0, untilMs - nowMs()), timerDelayMaxMs);
+    this.#cancelTopics = clock.after(delayMs, () => {
+      if (nowMs() < untilMs) return this.watchTopics(clock, nowMs, expired);
+      this.topics = withoutMessages(topics);
+      expired();
+    });
+  }
+
   /** It is awake, or no longer ours. */
   end(): void {
     this.#isOver = true;
     this.#cancelAlarm?.();
+    this.#cancelTopics?.();
   }
 }

@@ -8,6 +8,8 @@ export interface SleepersSetup {
   readonly clock: Clock;
   readonly log: Log;
   nowMs(): number;
+  /** The messages of its topics are too old to be asked for. */
+  expired(sleeper: Sleeper): void;
   /** Has the object started. Rejects with why it was not. */
   wake(ref: ObjectRef): Promise<unknown>;
 }
@@ -36,10 +38,11 @@ export class Sleepers {
   }
 
   add(setup: SleeperSetup): Sleeper {
-    const { clock, nowMs } = this.#setup;
+    const { clock, nowMs, expired } = this.#setup;
     const sleeper = new Sleeper(setup);
     this.#byKey.set(setup.ref.key, sleeper);
     sleeper.watchAlarm(clock, nowMs, () => this.wake(setup.ref));
+    sleeper.watchTopics(clock, nowMs, () => expired(sleeper));
     return sleeper;
   }
 

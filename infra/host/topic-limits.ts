@@ -6,8 +6,10 @@ const subscriptionsPerSocketMax = 256;
 /** Throws `bad_request` for a name that is empty or too long. */
 export function checkTopicName(topic: string): void {
   // An author's code may have come by the name in any way: what the type says is checked here.
-  if (typeof topic === "string" && topic.length >= 1 && topic.length <= topicNameLengthMax) return;
-  throw new StatefulError("bad_request", `A topic name is text of 1 to ${topicNameLengthMax} characters.`);
+  const isText = typeof topic === "string" && topic.length >= 1 && topic.length <= topicNameLengthMax;
+  if (isText && !topic.startsWith("\0")) return; // Such names are the machinery's own.
+  const message = `A topic name is text of 1 to ${topicNameLengthMax} characters, of which the first is not U+0000.`;
+  throw new StatefulError("bad_request", message);
 }
 
 /** Throws `queue_full` where a socket has all the subscriptions it may. */

@@ -3,11 +3,14 @@ import type { AcceptedUpgrade } from "../object/event.ts";
 import type { RawSocket } from "../object/object-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { SocketBehaviour } from "../object/socket-route.ts";
+import { type EncodeMessage, encodedPayload, topicPayload } from "../object/topic-payload.ts";
 import type { SocketAtEdge, TopicEdge } from "../topics/topic-hub.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
 import type { Activation } from "./activation.ts";
 import type { SocketRecord, UpgradeHead } from "./edge-port.ts";
 import { KeptWithSocket } from "./kept-with-socket.ts";
-import { checkSubscriptionCount, checkTopicName } from "./topic-limits.ts";
+import { asBytes, sendableCloseCode, sendableCloseReason } from "./sendable.ts";
+import { SocketTopics } from "./socket-topics.ts";
 
 /**
  * How the owner reaches one client's connection: this host's own edge, or a channel to another. Calls take effect at the
@@ -17,6 +20,8 @@ export interface SocketCarrier {
   /** Bytes handed on; -1 where the way is congested and nothing was sent. */
   send(message: SocketData): number;
   subscribe(topic: string): void;
+  /** The same for a topic with a history: what was missed goes before what is new. False where the way is congested. */
+  listen(topic: string, start: TopicStart): boolean;
   unsubscribe(topic: string): void;
   ping(data: SocketData): void;
   pong(data: SocketData): void;
@@ -32,7 +37,6 @@ export interface SocketCarrier {
 export const slowReaderCloseCode = 4408;
 /** What a ping or a pong carries: RFC 6455, section 5.5. */
 export const controlBytesMax = 125;
-const closeReasonBytesMax = 123; // RFC 6455, section 5.5: a control frame carries 125 bytes, two of them the code.
 
 /**
  * The owner's end of a client's socket. It lives with the activation; the connection lives at the edge, and is attached to the
@@ -57,9 +61,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   #taken: number;
   /** Those of them whose handlers have begun: what waits its turn when the object moves, the next owner takes. */
   #begun: number;
-  /** As its handlers have it, and as it has taken effect: between the two is the output gate. */
-  #subscriptions: Set<string> | undefined;
-  #atEdge: Set<string> | undefined;
+  #topics: SocketTopics | undefined;
   #kept: KeptWithSocket | undefined;
   #isCloseSent = false;
   readonly #activation: Activation;
@@ -82,15 +84,14 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
     }
     if (record.tags.length > 0 || record.attachment !== undefined)
       this.#kept = new KeptWithSocket(record.tags, record.attachment);
-    if (record.subscriptions.length > 0) this.#subscriptions = new Set(record.subscriptions);
-    for (const topic of record.subscriptions) this.#subscribedAtEdge(topic);
+    if (record.subscriptions.length > 0) this.#topics = new SocketTopics(activation, this, record);
   }
 
   get readyState() {
     return this.#readyState;
   }
   get subscriptions() {
-    return [...(this.#subscriptions ?? [])];
+    return this.#topics?.names ?? [];
   }
   /** Messages taken so far. */
   get taken(): number {
@@ -111,7 +112,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
       remoteAddress: this.remoteAddress,
       kind: this.kind,
       phase: this.#wasOpened ? "opened" : "accepted",
-      subscriptions: [...(this.#atEdge ?? [])],
+      ...(this.#topics?.record ?? noTopics),
       tags: this.tags,
       attachment: this.#kept?.bytes,
       handled: this.#begun,
@@ -161,9 +162,8 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
 
   /** It is no longer this activation's. */
   left(): void {
-    for (const topic of this.#atEdge ?? []) this.#activation.hub.unsubscribe(topic, this.edge);
-    this.#atEdge = undefined;
-    this.#subscriptions = undefined;
+    this.#topics?.left();
+    this.#topics = undefined;
     this.#activation.forgetSocket(this);
   }
 
@@ -227,46 +227,35 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   }
 
   publish(topic: string, data: string | BufferSource): number {
-    return this.#publish(topic, typeof data === "string" ? data : asBytes(data));
+    return this.#publish(topic, data, encodedPayload);
+  }
+  publishMessage(topic: string, message: unknown): number {
+    return this.#publish(topic, message, topicPayload);
   }
   publishText(topic: string, data: string): number {
-    return this.#publish(topic, data);
+    return this.publish(topic, data);
   }
   publishBinary(topic: string, data: BufferSource): number {
-    return this.#publish(topic, asBytes(data));
+    return this.publish(topic, data);
   }
 
   subscribe(topic: string): void {
-    if (this.#readyState > 1 || this.isSubscribed(topic)) return;
-    checkTopicName(topic);
-    checkSubscriptionCount(this.#subscriptions?.size ?? 0);
-    this.#activation.pass(() => {
-      if (this.#readyState === 3) return;
-      this.#subscribedAtEdge(topic);
-      this.carrier.subscribe(topic);
-    }, topic.length);
-    this.#subscriptions ??= new Set();
-    this.#subscriptions.add(topic);
+    this.#topicsOf().subscribe(topic);
   }
-
-  #subscribedAtEdge(topic: string): void {
-    this.#activation.hub.subscribe(topic, this.edge);
-    this.#atEdge ??= new Set();
-    this.#atEdge.add(topic);
+  listen(topic: string, since: string | undefined, watches: boolean): void {
+    this.#topicsOf().listen(topic, since, watches);
   }
-
   unsubscribe(topic: string): void {
-    if (!this.isSubscribed(topic)) return;
-    this.#activation.pass(() => {
-      if (!this.#atEdge?.delete(topic)) return;
-      this.#activation.hub.unsubscribe(topic, this.edge);
-      this.carrier.unsubscribe(topic);
-    }, topic.length);
-    this.#subscriptions?.delete(topic);
+    this.#topics?.unsubscribe(topic);
+  }
+  isSubscribed(topic: string): boolean {
+    return this.#topics?.has(topic) ?? false;
   }
 
-  isSubscribed(topic: string): boolean {
-    return this.#subscriptions?.has(topic) ?? false;
+  /** Most sockets of many classes subscribe to nothing. */
+  #topicsOf(): SocketTopics {
+    this.#topics ??= new SocketTopics(this.#activation, this);
+    return this.#topics;
   }
 
   close(code = 1000, reason = ""): void {
@@ -296,7 +285,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   #sendClose(code: number, reason: string): void {
     if (this.#isCloseSent) return;
     this.#isCloseSent = true;
-    this.carrier.close(sendableCloseCode(code), truncateUtf8(reason, closeReasonBytesMax));
+    this.carrier.close(sendableCloseCode(code), sendableCloseReason(reason));
   }
 
   terminate(): void {
@@ -336,10 +325,11 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
     return sent;
   }
 
-  #publish(topic: string, message: SocketData): number {
+  #publish<Message>(topic: string, message: Message, encode: EncodeMessage<Message>): number {
     if (this.#readyState > 1) return 0;
-    this.#activation.publish(topic, message, this);
-    return message.length;
+    const payload = encode(this.#activation.runtime.definition.topics.get(topic)?.schema, message);
+    this.#activation.publish(topic, payload, this);
+    return payload.data.length;
   }
 
   #control(data: string | BufferSource, send: (bytes: Uint8Array) => void): number {
@@ -372,22 +362,5 @@ export type ReplayedUpgrade =
 
 type SocketEvent = (behaviour: SocketBehaviour) => void | Promise<void>;
 
+const noTopics = { subscriptions: [], presence: [] };
 const nothingKept = new KeptWithSocket([], undefined);
-
-/** A copy: whoever passed the bytes may reuse them at once, while ours may still wait to be sent. */
-function asBytes(data: BufferSource): Uint8Array {
-  return data instanceof ArrayBuffer
-    ? new Uint8Array(data.slice(0))
-    : new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
-}
-
-/** RFC 6455, section 7.4: what an endpoint may send. Anything else becomes 1011, for it is a mistake in the handler. */
-function sendableCloseCode(code: number): number {
-  const standard = code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code);
-  return standard || (code >= 3000 && code <= 4999) ? code : 1011;
-}
-
-function truncateUtf8(text: string, bytesMax: number): string {
-  const { read } = new TextEncoder().encodeInto(text, new Uint8Array(bytesMax));
-  return text.slice(0, read);
-}

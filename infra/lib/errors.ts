@@ -25,6 +25,7 @@ const errorTable = {
   invalid_input: { status: 422, close: 1007, retry: false, title: "The input does not match the schema" },
   upgrade_required: { status: 426, close: 1002, retry: false, title: "This address speaks WebSocket" },
   headers_too_large: { status: 431, close: 1009, retry: false, title: "The headers are over the limit" },
+  already_subscribed: { status: 409, close: 1008, retry: false, title: "The subscription exists already" },
   move_failed: { status: 409, close: 1013, retry: false, title: "The object was not moved" },
   queue_full: { status: 429, close: 1013, retry: true, title: "The object has too many open events" },
   handler_failed: { status: 500, close: 1011, retry: false, title: "The handler failed" },
@@ -147,10 +148,11 @@ export function problem(error: StatefulError): Response {
   }
   // A 426 must say to what one should upgrade (RFC 9110, section 15.5.22).
   if (error.status === 426) headers.set("upgrade", "websocket");
-  return new Response(problemBody(error), { status: error.status, headers });
+  return new Response(problemJson(error), { status: error.status, headers });
 }
 
-function problemBody(error: StatefulError): string {
+/** The document as it is sent. */
+export function problemJson(error: StatefulError): string {
   try {
     return JSON.stringify(problemDetails(error));
   } catch {

@@ -28,7 +28,11 @@ export type ResourcesOf<Factories extends ResourceFactories> = {
  * What the object itself gives to handlers and hooks. In an HTTP context these belong to the activation that serves the
  * request and throw `activation_over` once it has ended; on `ws.data` they stay valid as long as the socket.
  */
-export interface ObjectHandles<State extends object, Resources extends ResourceFactories> {
+export interface ObjectHandles<
+  State extends object,
+  Resources extends ResourceFactories,
+  Messages = AnyMessages,
+> {
   /** The decoded id from the URL. (`id` is taken: Elysia's sockets have one of their own.) */
   readonly objectId: string;
   /** The live state. Change it in place; it is this object's alone. */
@@ -36,7 +40,7 @@ export interface ObjectHandles<State extends object, Resources extends ResourceF
   readonly storage: ObjectStorage;
   /** Needs the class's `onAlarm`. */
   readonly alarms: Alarms;
-  readonly topics: Topics;
+  readonly topics: Topics<Messages>;
   readonly sockets: Sockets;
   readonly objects: Objects;
   readonly host: HostHandle<Resources>;
@@ -52,16 +56,45 @@ export interface ObjectHandles<State extends object, Resources extends ResourceF
   setTimeout(callback: () => void | Promise<void>, delayMs: number): () => void;
 }
 
-/** Publishing to the topics of this object, which no other object shares. */
-export interface Topics {
+/**
+ * Publishing to the topics of this object, which no other object shares.
+ *
+ * `Declared` has the messages by the name of their topic. A helper says what it publishes, `topics: Topics<{ chat: Said }>`, and
+ * the topics of every class that declares those will do. Plain `Topics` takes any name and any message; a schema is kept then
+ * too, but only once it runs. So it is with `ws.publish` and `ws.subscribe`: they are Elysia's, whose types know no topics.
+ */
+export interface Topics<Declared = AnyMessages, Sent = unknown> {
   /**
    * Sends to everyone who is subscribed, in every region: one frame to each edge that has subscribers, which fans it
-   * out. Text and bytes go as they are, anything else as JSON. Messages of one object arrive in the order of `publish`.
+   * out. Text and bytes go as they are, anything else as JSON; on a topic with a schema everything is JSON. Messages of one
+   * object arrive in the order of `publish`.
+   *
+   * @throws StatefulError `invalid_input` for a message that does not match the topic's schema: nobody hears it.
    */
-  publish(topic: string, message: unknown): void;
+  publish<Name extends keyof Declared & string>(topic: Name, message: Declared[Name]): void;
   /** How many sockets and event streams are subscribed, at all edges. */
-  subscriberCount(topic: string): number;
+  subscriberCount(topic: keyof Declared & string): number;
+  /**
+   * Who is subscribed, at all edges. As this host knows it: an edge that was lost a moment ago may still be counted.
+   *
+   * @throws StatefulError `bad_request` for a topic that is not declared with `presence`.
+   */
+  presence(topic: keyof Declared & string): Presence;
+  /** Never there: it carries, for `TopicsOf`, what subscribers hear, which a schema may have made of what was published. */
+  readonly [sentMessages]?: Sent;
 }
+
+/** Those who are subscribed to a topic. */
+export interface Presence {
+  readonly count: number;
+  /** All of them, each by the id of its connection, with what `presence.data` of the topic said of it. */
+  readonly members: readonly { readonly id: string; readonly data: unknown }[];
+}
+
+/** Of topics that nobody has declared. */
+export type AnyMessages = Record<string, unknown>;
+
+declare const sentMessages: unique symbol;
 
 /** The sockets that are open on this object now. */
 export interface Sockets {

@@ -45,9 +45,20 @@ export interface ObjectScope extends ErasedHandles {
   reportFailure(thrown: unknown, event: ObjectEvent | undefined): string;
 }
 
+/**
+ * How a client is connected: by a WebSocket of its own, by an event stream, or by one of the subscriptions on a connection for
+ * many. The last two are for topics alone, and only an edge says that something is one.
+ */
+export type SocketKind = (typeof socketKinds)[number];
+const socketKinds = ["websocket", "event-stream", "subscription"] as const;
+
+export function isSocketKind(value: unknown): value is SocketKind {
+  return socketKinds.some((kind) => kind === value);
+}
+
 /** Filled by the route that accepts the upgrade; left empty when the author's hooks answered instead. */
 export class UpgradeSlot {
-  readonly kind: "websocket" | "event-stream";
+  readonly kind: SocketKind;
   readonly reattached: boolean;
   accepted: AcceptedUpgrade | undefined;
 
@@ -57,7 +68,7 @@ export class UpgradeSlot {
   }
 
   /** @param reattached whether the socket is open already, and its hooks run again for a new activation */
-  constructor(kind: "websocket" | "event-stream", reattached = false) {
+  constructor(kind: SocketKind, reattached = false) {
     this.kind = kind;
     this.reattached = reattached;
   }

@@ -12,7 +12,13 @@ export type {
   StopReason,
   Topics,
 } from "./context.ts";
-export { type AnyObjectClass, type ObjectClass, type ObjectClient, object } from "./object.ts";
+export {
+  type AnyObjectClass,
+  type ObjectClass,
+  type ObjectClient,
+  object,
+  type TopicsOf,
+} from "./object.ts";
 export type {
   AlarmEvent,
   AutoResponse,
@@ -20,7 +26,6 @@ export type {
   ObjectLimits,
   ObjectOptions,
   PlacementOptions,
-  TopicOptions,
 } from "./options.ts";
 import "./elysia-socket.ts";
 export type {
@@ -31,3 +36,11 @@ export type {
   StorageKeys,
   StorageListOptions,
 } from "./storage.ts";
+export {
+  type HistoryOptions,
+  type PresenceOptions,
+  type SlowReaders,
+  type TopicOptions,
+  type TopicRequest,
+  topic,
+} from "./topic-options.ts";

@@ -1,3 +1,4 @@
+import type { SocketKind } from "./event.ts";
 import { encodeSocketMessage } from "./socket-message.ts";
 
 /**
@@ -11,6 +12,7 @@ import { encodeSocketMessage } from "./socket-message.ts";
  */
 export interface RawSocket {
   readonly id: string;
+  readonly kind: SocketKind;
   readonly data: object;
   readonly remoteAddress: string;
   readonly readyState: 0 | 1 | 2 | 3;
@@ -21,10 +23,18 @@ export interface RawSocket {
   send(data: string | BufferSource): number;
   sendText(data: string): number;
   sendBinary(data: BufferSource): number;
+  /** What has been encoded. On a topic with a schema it has to be JSON, as a client's. */
   publish(topic: string, data: string | BufferSource): number;
+  /** What a handler says, as it says it: the topic's schema has to see that. */
+  publishMessage(topic: string, message: unknown): number;
   publishText(topic: string, data: string): number;
   publishBinary(topic: string, data: BufferSource): number;
   subscribe(topic: string): void;
+  /**
+   * Subscribes a client of the topic's own address (`topics/PROTOCOL.md`): what came after `since` goes before what is new.
+   * `watches`: it is told who else is there.
+   */
+  listen(topic: string, since: string | undefined, watches: boolean): void;
   unsubscribe(topic: string): void;
   isSubscribed(topic: string): boolean;
   close(code?: number, reason?: string): void;
@@ -96,9 +106,12 @@ export class ObjectSocket {
     return this.raw.sendBinary(bytes);
   }
 
-  /** To every subscriber of the topic but this one, as Bun's own `ws.publish` does. */
+  /**
+   * To every subscriber of the topic but this one, as Bun's own `ws.publish` does. Elysia's types know neither topics nor their
+   * messages: those are checked here, and what a topic's schema refuses is thrown.
+   */
   publish(topic: string, message: unknown): number {
-    return this.raw.publish(topic, this.#outgoing(message));
+    return this.raw.publishMessage(topic, this.#checked(message));
   }
   publishText(topic: string, text: string): number {
     return this.raw.publishText(topic, text);
@@ -133,9 +146,11 @@ export class ObjectSocket {
   }
 
   #outgoing(message: unknown): string | BufferSource {
-    const wrong = this.#check?.(message);
-    // Elysia answers with the validation message instead of sending what does not match; so do we.
-    if (wrong !== undefined) return wrong;
-    return encodeSocketMessage(message) as string | BufferSource; // a shared buffer, which has no other type, is copied below
+    return encodeSocketMessage(this.#checked(message)) as string | BufferSource; // a shared buffer, which has no other type, is copied below
+  }
+
+  /** Elysia answers with the validation message instead of sending what does not match; so do we. */
+  #checked(message: unknown): unknown {
+    return this.#check?.(message) ?? message;
   }
 }

@@ -1,12 +1,13 @@
 import type { Treaty } from "@elysiajs/eden";
 import { Elysia } from "elysia";
 import { objectAdapter } from "./adapter.ts";
-import type { ObjectHandles, ResourceFactories } from "./context.ts";
+import type { ObjectHandles, ResourceFactories, Topics } from "./context.ts";
 import type { ObjectEvent } from "./event.ts";
 import { eventOfContext, type HttpContext } from "./http-context.ts";
-import { type ClassDefinition, defineClass, type ObjectOptions } from "./options.ts";
+import { type ClassDefinition, defineClass, type ObjectOptions, type UndeclaredTopics } from "./options.ts";
 import { noteErrorHooks } from "./socket-route.ts";
 import { addTopicRoutes } from "./topic-routes.ts";
+import type { MessageOf, SentMessageOf } from "./topic-schema.ts";
 import { upgradeServer } from "./upgrade-server.ts";
 
 /**
@@ -17,14 +18,20 @@ export type ObjectClass<
   Name extends string,
   State extends object,
   Resources extends ResourceFactories,
+  Schemas = UndeclaredTopics,
 > = Elysia<
   `/${Name}/:id`,
-  { decorator: HandlesOf<State, Resources>; store: None; derive: None; resolve: None }
+  { decorator: HandlesOf<State, Resources, Schemas>; store: None; derive: None; resolve: None }
 >;
 
 /** An alias instead of the interface: Elysia asks for an index signature, which only an alias has by itself. */
-type HandlesOf<State extends object, Resources extends ResourceFactories> = {
-  [Handle in keyof ObjectHandles<State, Resources>]: ObjectHandles<State, Resources>[Handle];
+type HandlesOf<State extends object, Resources extends ResourceFactories, Schemas> = {
+  [Handle in keyof ObjectHandles<State, Resources>]: Handle extends "topics"
+    ? Topics<
+        { [Name in keyof Schemas]: MessageOf<Schemas[Name]> },
+        { [Name in keyof Schemas]: SentMessageOf<Schemas[Name]> }
+      >
+    : ObjectHandles<State, Resources>[Handle];
 } & {
   /**
    * True where the upgrade of a socket that is open already runs again, because its object has slept, moved or been lost
@@ -47,6 +54,17 @@ export type ObjectClient<Class extends AnyObjectClass> =
       }[keyof Tree]
     : never;
 
+/**
+ * What subscribers of a class hear, by topic: `{ chat: { from: string; text: string } }`. `unknown` for a declared topic
+ * without a schema; a class that declares no topics has `Record<string, unknown>`.
+ */
+export type TopicsOf<Class extends AnyObjectClass> = Class["decorator"] extends {
+  // biome-ignore lint/suspicious/noExplicitAny: whatever may be published, what is heard is asked for.
+  readonly topics: Topics<any, infer Sent>;
+}
+  ? Sent
+  : never;
+
 const definitionOfClass: unique symbol = Symbol.for("stateful-objects.class") as never; // shared by copies of the package
 
 /**
@@ -65,14 +83,18 @@ export function object<
   const Name extends string,
   State extends object = Record<never, never>,
   Resources extends ResourceFactories = Record<never, never>,
->(name: Name, options: ObjectOptions<State, Resources> = {}): ObjectClass<Name, State, Resources> {
+  Schemas = UndeclaredTopics,
+>(
+  name: Name,
+  options: ObjectOptions<State, Resources, Schemas> = {},
+): ObjectClass<Name, State, Resources, Schemas> {
   const definition = defineClass(name, options);
   const app = new Elysia({ prefix: `/${name}/:id`, adapter: objectAdapter });
   app.server = upgradeServer as never; // what a plugin sees of Bun's server here
   if (definition.concurrency === "serial") app.onBeforeHandle(enterInputGate);
   Object.defineProperty(app, definitionOfClass, { value: definition });
   // The handles come from the adapter's context at run time, where Elysia's types cannot see them.
-  return app as unknown as ObjectClass<Name, State, Resources>;
+  return app as unknown as ObjectClass<Name, State, Resources, Schemas>;
 }
 
 /** The first hook after parsing and validation: what the author's `resolve`, `beforeHandle` and handlers do is inside. */

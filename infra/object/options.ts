@@ -1,12 +1,24 @@
-import { StatefulError } from "../lib/errors.ts";
 import { isClassName } from "../lib/object-ref.ts";
 import type { ObjectHandles, ResourceFactories, StartFacts, StopReason } from "./context.ts";
+import { invalidOption as invalid } from "./invalid-option.ts";
 import type { StorageKeys } from "./storage.ts";
+import {
+  defineTopics,
+  type HistoryLimits,
+  historiesOf,
+  type TopicDefinition,
+  type TopicOptions,
+} from "./topic-options.ts";
+import type { MessageOf } from "./topic-schema.ts";
 
 /**
  * What a class may set. Every field has a default, so `object("counter")` is a class already.
  */
-export interface ObjectOptions<State extends object, Resources extends ResourceFactories> {
+export interface ObjectOptions<
+  State extends object,
+  Resources extends ResourceFactories,
+  Schemas = UndeclaredTopics,
+> {
   /** Makes the state of an object that starts without any. It must be cloneable (HTML standard, structured clone). */
   readonly state?: () => State;
 
@@ -77,8 +89,11 @@ export interface ObjectOptions<State extends object, Resources extends ResourceF
    */
   memoryHint?(state: State): number;
 
-  /** Topics that are open to the outside or otherwise special. Topics need no declaration to be used by handlers. */
-  readonly topics?: Readonly<Record<string, TopicOptions<State, Resources>>>;
+  /**
+   * Topics that are open to the outside, have a schema or are otherwise special. A class that declares none may use any names;
+   * one that declares some has those: the compiler takes another name for a slip. One that handlers alone use is `inner: {}`.
+   */
+  readonly topics?: { readonly [Name in keyof Schemas]: TopicOptions<State, Resources, Schemas[Name]> };
 
   /** Made once per host at first use, shared by all objects and by all classes that name the same factory. */
   readonly resources?: Resources;
@@ -87,23 +102,40 @@ export interface ObjectOptions<State extends object, Resources extends ResourceF
    * Runs before the first event; no event is delivered until it settles, 30 s at most. A throw refuses the start, and
    * with it the events that waited (`start_failed`).
    */
-  onStart?(event: ObjectHandles<State, Resources> & StartFacts): void | Promise<void>;
+  onStart?(event: ClassHandles<State, Resources, Schemas> & StartFacts): void | Promise<void>;
 
   /** Runs when the object stops on purpose, 30 s at most; never after a crash or the loss of the lease. */
-  onStop?(event: ObjectHandles<State, Resources> & { readonly reason: StopReason }): void | Promise<void>;
+  onStop?(
+    event: ClassHandles<State, Resources, Schemas> & { readonly reason: StopReason },
+  ): void | Promise<void>;
 
   /** Runs when an alarm is due: see `Alarms`. A throw has it tried again. */
-  onAlarm?(event: ObjectHandles<State, Resources> & AlarmEvent): void | Promise<void>;
+  onAlarm?(event: ClassHandles<State, Resources, Schemas> & AlarmEvent): void | Promise<void>;
 
   /**
    * Runs before a planned move, 30 s at most, when no handler is open any more. What it returns reaches `onMoveIn` at the next
    * host; it must be cloneable. State, storage, alarms and sockets travel by themselves. A throw calls the move off.
    */
-  onMoveOut?(event: ObjectHandles<State, Resources>): unknown;
+  onMoveOut?(event: ClassHandles<State, Resources, Schemas>): unknown;
 
   /** Runs at the next host before `onStart`, 30 s at most, with what `onMoveOut` returned. */
-  onMoveIn?(event: ObjectHandles<State, Resources> & { readonly carried: unknown }): void | Promise<void>;
+  onMoveIn?(
+    event: ClassHandles<State, Resources, Schemas> & { readonly carried: unknown },
+  ): void | Promise<void>;
 }
+
+/**
+ * `Schemas` of a class that declares no topics. Of one that does, it has the schema of each by its name, and `unknown` where
+ * there is none.
+ */
+export type UndeclaredTopics = Record<string, unknown>;
+
+/** The handles, with the topics that the class declares. */
+export type ClassHandles<
+  State extends object,
+  Resources extends ResourceFactories,
+  Schemas = UndeclaredTopics,
+> = ObjectHandles<State, Resources, { [Name in keyof Schemas]: MessageOf<Schemas[Name]> }>;
 
 export interface AutoResponse {
   readonly request: string;
@@ -179,28 +211,6 @@ const idleAfterMsMin = 1000;
 const moveQuiesceMsDefault = 5000;
 const autoResponseCharsMax = 1024;
 
-/**
- * Who may read and write a topic from outside, at `/<class>/<id>/-/topics/<topic>`. The default is nobody: only the
- * class's own socket handlers subscribe, and only its handlers publish.
- */
-export interface TopicOptions<State extends object, Resources extends ResourceFactories> {
-  /** `"handlers"` (default): closed. `"anyone"`: open. A function decides for each request, at the owner. */
-  readonly subscribe?:
-    | "handlers"
-    | "anyone"
-    | ((context: TopicRequest<State, Resources>) => boolean | Promise<boolean>);
-  /** `"server"` (default): clients only listen. `"clients"`: what a client sends on the endpoint is published. */
-  readonly publish?: "server" | "clients";
-}
-
-export type TopicRequest<State extends object, Resources extends ResourceFactories> = ObjectHandles<
-  State,
-  Resources
-> & {
-  readonly request: Request;
-  readonly topic: string;
-};
-
 /** Options with every default filled in: what the machinery reads. */
 export interface ClassDefinition {
   readonly name: string;
@@ -215,7 +225,9 @@ export interface ClassDefinition {
     readonly follow: boolean;
   };
   readonly limits: ObjectLimits;
-  readonly topics: ReadonlyMap<string, ErasedTopicOptions>;
+  readonly topics: ReadonlyMap<string, TopicDefinition>;
+  /** Of the topics that have one. */
+  readonly histories: ReadonlyMap<string, HistoryLimits>;
   readonly resources: ResourceFactories;
   readonly autoResponse: AutoResponse | undefined;
   readonly wakeOnClose: boolean;
@@ -238,12 +250,11 @@ export interface ClassDefinition {
 
 /** The handles of a class whose types are not known here. */
 export type ErasedHandles = ObjectHandles<object, ResourceFactories>;
-export type ErasedTopicOptions = TopicOptions<object, ResourceFactories>;
 
 /** Checks what an author wrote and fills in the defaults. Throws with the class, the field and what to do. */
-export function defineClass<State extends object, Resources extends ResourceFactories>(
+export function defineClass<State extends object, Resources extends ResourceFactories, Schemas>(
   name: string,
-  options: ObjectOptions<State, Resources>,
+  options: ObjectOptions<State, Resources, Schemas>,
 ): ClassDefinition {
   if (!isClassName(name)) {
     throw invalid(
@@ -280,6 +291,8 @@ export function defineClass<State extends object, Resources extends ResourceFact
   // The machinery handles all classes alike and so forgets their State and Resources here, in one place; `object()`
   // has tied the hooks, the state factory and the handles to each other in the types already.
   const erased = options as unknown as ObjectOptions<object, ResourceFactories>;
+  const topics = defineTopics(name, erased.topics ?? {});
+  const life = lifeOf(name, options, durability);
   return {
     name,
     state: erased.state ?? (() => ({})),
@@ -289,7 +302,8 @@ export function defineClass<State extends object, Resources extends ResourceFact
     idleAfterMs,
     placement: { strategy, regions, follow: options.placement?.follow ?? true },
     limits,
-    topics: new Map(Object.entries(erased.topics ?? {})),
+    topics,
+    histories: historiesOf(topics),
     resources: erased.resources ?? {},
     onStart: erased.onStart?.bind(erased),
     onStop: erased.onStop?.bind(erased),
@@ -298,14 +312,16 @@ export function defineClass<State extends object, Resources extends ResourceFact
     memoryHint: erased.memoryHint?.bind(erased),
     onMoveOut: erased.onMoveOut?.bind(erased),
     onMoveIn: erased.onMoveIn?.bind(erased),
-    ...lifeOf(name, options, durability),
+    ...life,
+    // Whoever leaves while the object sleeps is to be missed by those who watch.
+    wakeOnClose: life.wakeOnClose || [...topics.values()].some(({ presence }) => presence !== undefined),
   };
 }
 
 /** What says how an object lives on when its host, its edge or the directory does not. */
-function lifeOf<State extends object, Resources extends ResourceFactories>(
+function lifeOf<State extends object, Resources extends ResourceFactories, Schemas>(
   name: string,
-  options: ObjectOptions<State, Resources>,
+  options: ObjectOptions<State, Resources, Schemas>,
   durability: Durability,
 ) {
   const { onOwnerLost = "fail", onDirectoryLoss = "stop", moveQuiesceMs = moveQuiesceMsDefault } = options;
@@ -324,8 +340,4 @@ function lifeOf<State extends object, Resources extends ResourceFactories>(
 
 function isAutoResponse({ request, response }: AutoResponse): boolean {
   return [request, response].every((text) => typeof text === "string" && text.length <= autoResponseCharsMax);
-}
-
-function invalid(className: string, field: string, what: string): StatefulError {
-  return new StatefulError("bad_request", `object("${className.slice(0, 80)}"): ${field} ${what}.`);
 }

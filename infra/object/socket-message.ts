@@ -35,6 +35,15 @@ export function encodeSocketMessage(message: unknown): SocketData {
   return JSON.stringify(message) ?? "null";
 }
 
+/** How a message was published. `json`: text that is JSON; `text` may be anything. */
+export type MessageForm = "text" | "bytes" | "json";
+
+/** What is published, encoded. */
+export interface TopicPayload {
+  readonly data: SocketData;
+  readonly form: MessageForm;
+}
+
 /** Whether a message has more bytes than that, as UTF-8 where it is text: a unit of text has three at most. */
 export function isLongerThan(message: SocketData, bytesMax: number): boolean {
   if (message.length > bytesMax) return true;

@@ -40,7 +40,7 @@ export function socketRoute(app: AnyElysia, path: string, options: SocketRouteOp
   let behaviour: SocketBehaviour | undefined;
   const handler = async (context: HttpContext) => {
     const slot = context[eventOfContext].upgrade;
-    if (slot === undefined)
+    if (slot?.kind !== "websocket")
       throw new StatefulError("upgrade_required", `${context.path} speaks WebSocket only.`);
     await applyUpgradeOption(upgrade, context);
     // Made at the first upgrade: models and error hooks registered after this route are known by then.

@@ -1,6 +1,6 @@
 import type { ObjectName, StoredObjects } from "../lease/stored-objects.ts";
 import { type Clock, sleep, withTimeLimit } from "../lib/clock.ts";
-import { StatefulError } from "../lib/errors.ts";
+import { type ErrorCode, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 
 /** Between two passes, with a jitter of 20 %. An alarm of an object that sleeps is late by this and the time of waking it. */
@@ -193,10 +193,20 @@ export class AlarmSweeper {
   }
 }
 
-/** A dead owner's lease ends, a full host has room again: then the alarm is not to wait for a back-off as well. */
+/** A dead owner's lease ends, a full host has room again, a directory comes back: then no alarm is to wait for a back-off as well. */
+const healing: ReadonlySet<ErrorCode> = new Set([
+  "owner_unreachable",
+  "no_eligible_host",
+  "not_owner",
+  "session_over",
+  "directory_unavailable",
+  "directory_recovering",
+  "host_draining",
+  "host_full",
+]);
+
 function heals(error: unknown): boolean {
-  const code = error instanceof StatefulError ? error.code : "internal";
-  return code === "owner_unreachable" || code === "no_eligible_host" || code === "not_owner";
+  return error instanceof StatefulError && healing.has(error.code);
 }
 
 function keyOf({ className, id }: ObjectName): string {

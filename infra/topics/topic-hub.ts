@@ -1,4 +1,4 @@
-import type { SocketData } from "../object/socket-message.ts";
+import type { TopicMessage } from "./topic-message.ts";
 
 /**
  * The owner's side of an object's topics: for each topic, how many subscribers each edge has. A publish sends one message
@@ -7,8 +7,10 @@ import type { SocketData } from "../object/socket-message.ts";
 export class TopicHub {
   readonly #objectKey: string;
   readonly #topics = new Map<string, Map<TopicEdge, number>>();
-  /** Edges that have not told who is there: they hear everything. */
+  /** Edges that have not told who is there: they hear everything that has no position. */
   readonly #untold = new Set<TopicEdge>();
+  /** By edge: topics of which it lacks messages, and is sent nothing before it has those. */
+  readonly #behind = new Map<TopicEdge, Set<string>>();
 
   constructor(objectKey: string) {
     this.#objectKey = objectKey;
@@ -19,6 +21,24 @@ export class TopicHub {
   }
   told(edge: TopicEdge): void {
     this.#untold.delete(edge);
+  }
+
+  /** Nothing that has a position is sent to that edge of the topic until `caughtUp`. */
+  isBehind(topic: string, edge: TopicEdge): void {
+    const topics = this.#behind.get(edge);
+    if (topics) topics.add(topic);
+    else this.#behind.set(edge, new Set([topic]));
+  }
+
+  caughtUp(topic: string, edge: TopicEdge): void {
+    const topics = this.#behind.get(edge);
+    if (topics?.delete(topic) && topics.size === 0) this.#behind.delete(edge);
+  }
+
+  /** The edge is gone. */
+  forget(edge: TopicEdge): void {
+    this.#untold.delete(edge);
+    this.#behind.delete(edge);
   }
 
   subscribe(topic: string, edge: TopicEdge): void {
@@ -40,19 +60,26 @@ export class TopicHub {
    * Hands the message to every edge that has subscribers, in this call. `except` is a socket that must not hear it.
    * Returns the edges that could not take it: whoever listens there has missed a message and must be told.
    */
-  publish(topic: string, message: SocketData, except?: SocketAtEdge): readonly TopicEdge[] {
-    const known = this.#topics.get(topic);
-    if (known === undefined && this.#untold.size === 0) return none;
-    const edges =
-      this.#untold.size === 0 ? known?.keys() : new Set([...(known?.keys() ?? []), ...this.#untold]);
+  publish(message: TopicMessage, except?: SocketAtEdge): readonly TopicEdge[] {
+    const known = this.#topics.get(message.topic);
+    // What has a position is told to them later, with what went before it.
+    const hasUntold = this.#untold.size > 0 && message.position === undefined;
+    if (known === undefined && !hasUntold) return none;
+    const edges = hasUntold ? new Set([...(known?.keys() ?? []), ...this.#untold]) : known?.keys();
     let failed: TopicEdge[] | undefined;
     for (const edge of edges ?? none) {
+      if (this.#behind.get(edge)?.has(message.topic) && message.position !== undefined) continue;
       const excluded = except?.edge === edge ? except.socketId : 0;
-      if (edge.publish(this.#objectKey, topic, message, excluded)) continue;
+      if (edge.publish(this.#objectKey, message, excluded)) continue;
       failed ??= [];
       failed.push(edge);
     }
     return failed ?? none;
+  }
+
+  /** Whether what is published of the topic goes to that edge. */
+  reaches(topic: string, edge: TopicEdge): boolean {
+    return this.#topics.get(topic)?.has(edge) ?? false;
   }
 
   subscriberCount(topic: string): number {
@@ -67,7 +94,7 @@ const none: readonly TopicEdge[] = [];
 /** An edge as a publisher sees it: this host's own, or the other end of a link. */
 export interface TopicEdge {
   /** False where the message could not be queued (`link_overloaded`, or the link is gone). */
-  publish(objectKey: string, topic: string, message: SocketData, exceptSocketId: number): boolean;
+  publish(objectKey: string, message: TopicMessage, exceptSocketId: number): boolean;
 }
 
 /** A socket by the edge that holds it and its number there; numbers begin at 1. */

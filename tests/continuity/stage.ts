@@ -5,13 +5,13 @@ import { openWays, type Stop, type Ways } from "./ways.ts";
 
 /** Short, so that a broken way is found in two seconds and not in eight. */
 export const heartbeatMs = 500;
-/** Short, so that what a killed host had is soon elsewhere. */
-export const leaseTtlMs = 1_000;
+/** Short, so that what a killed host had is soon elsewhere; and no shorter than a busy machine may let a host stand still. */
+export const leaseTtlMs = 3_000;
 export const adminToken = "a-token-that-only-tests-use";
 const regions = ["iad", "ams", "nrt", "fra", "syd", "gru", "sin", "jnb"];
 export const hostsMax = regions.length;
 const answerLimitMs = 5_000;
-export const recoveryLimitMs = 20_000;
+export const recoveryLimitMs = 40_000;
 
 export interface StageOptions {
   readonly hosts?: number;

@@ -28,26 +28,42 @@ export interface DirectoryRig {
   stop(): Promise<void>;
 }
 
+/** Of a host that is alive for as long as a schedule lasts, without being renewed, however slow the machine is. */
+const longTtlMs = 60_000;
+/** Of a host that is to expire, from when it has done what it had to do. */
+const lastTtlMs = 100;
+/** The shortest lease time that schedules count in, and how many times as long as one of everything it is. */
+const ttlMsMin = 400;
+const ttlPerRehearsal = 4;
+
 export const idle = { objects: 0, objectsMax: 10, memoryUsedBytes: 0, memoryLimitBytes: 1 };
 let names = 0;
 
 /** The hosts of one schedule. */
 export class Cluster {
   readonly #rig: DirectoryRig;
-  readonly #ttlMs: number;
   readonly #directories: Directory[] = [];
   readonly #hosts: TestHost[] = [];
 
-  constructor(rig: DirectoryRig, ttlMs: number) {
+  constructor(rig: DirectoryRig) {
     this.#rig = rig;
-    this.#ttlMs = ttlMs;
   }
 
-  async host(
-    hostId = `host-${names++}`,
-    previous?: TestHost,
-    ttlMs: number = this.#ttlMs,
-  ): Promise<TestHost> {
+  /**
+   * A lease time for schedules that must do something before a session expires and then wait until it has: several times
+   * as long as what they do takes here and now, done once to see.
+   */
+  async measuredTtlMs(): Promise<number> {
+    const startMs = performance.now();
+    const host = await this.host();
+    await host.acquire(newObject());
+    await host.renew();
+    await this.#rig.backup?.();
+    await host.directory.endSession(host.session);
+    return Math.max(ttlMsMin, Math.ceil(ttlPerRehearsal * (performance.now() - startMs)));
+  }
+
+  async host(hostId = `host-${names++}`, previous?: TestHost, ttlMs = longTtlMs): Promise<TestHost> {
     const host = new TestHost(this.#connect(), ttlMs, hostId, previous);
     await host.open();
     this.#hosts.push(host);
@@ -65,8 +81,9 @@ export class Cluster {
     };
   }
 
-  /** Waits until `host` has expired at the directory, while `witness` stays alive. */
+  /** `host` is heard for the last time. Resolves when it has expired at the directory, while `witness` stays alive. */
   async expire(host: TestHost, witness: TestHost): Promise<void> {
+    await host.renewFor(lastTtlMs);
     await until(
       `session ${host.session} expires`,
       async () => !(await witness.hosts()).includes(host.session),
@@ -88,7 +105,7 @@ export class Cluster {
 export class TestHost {
   directory: Directory;
   readonly hostId: string;
-  readonly #ttlMs: number;
+  #ttlMs: number;
   readonly session: string;
   readonly #previous: TestHost | undefined;
   facts = { draining: false, classes: ["room"], load: idle };
@@ -123,10 +140,22 @@ export class TestHost {
     return answer;
   }
 
+  /** Has another lease time from now on. */
+  async renewFor(ttlMs: number): Promise<void> {
+    this.#ttlMs = ttlMs;
+    expect((await this.renew()).alive).toBe(true);
+  }
+
   async hosts(): Promise<readonly string[]> {
     const answer = await this.renew();
     if (!answer.alive) throw new Error(`the witness is ${answer.reason}`);
     return answer.hosts.map((host) => host.session);
+  }
+
+  /** It is heard for the last time. Resolves when it has expired, and nobody has said so. */
+  async expireUnseen(ttlMs = lastTtlMs): Promise<void> {
+    await this.renewFor(ttlMs);
+    await until(`session ${this.session} has expired`, async () => !(await this.peekAlive()));
   }
 
   /** Asks through a session of nobody's, so that this one is neither renewed nor buried. */

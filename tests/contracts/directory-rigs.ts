@@ -11,6 +11,9 @@ import { clearDirectory } from "../support/clear-directory.ts";
 import { Sqld } from "../support/sqld.ts";
 import type { DirectoryRig } from "./directory-cluster.ts";
 
+/** Of its calls: a slow disk is not what a contract is about. */
+export const patientLimits = { renewalLimitMs: 20_000, commitLimitMs: 20_000 } as const;
+
 export async function memoryRig(): Promise<DirectoryRig> {
   let directory = new MemoryDirectory(systemClock);
   return {
@@ -32,7 +35,7 @@ export async function fileRig(): Promise<DirectoryRig> {
   let generation = 0;
   const data = () => join(folder, `data-${generation}`);
   return {
-    connect: () => connectDirectory({ url: `file:${join(data(), "directory.db")}` }),
+    connect: () => connectDirectory({ ...patientLimits, url: `file:${join(data(), "directory.db")}` }),
     disconnect,
     backup: async () => {
       const copy = join(folder, `copy-${generation}`);
@@ -53,7 +56,7 @@ export async function fileRig(): Promise<DirectoryRig> {
 export async function serverRig(url: (sqld: Sqld) => string): Promise<DirectoryRig> {
   const sqld = await Sqld.start();
   return {
-    connect: () => connectDirectory({ url: url(sqld) }),
+    connect: () => connectDirectory({ ...patientLimits, url: url(sqld) }),
     disconnect,
     backup: () => sqld.backup(),
     reset: () => clearServer(sqld),
@@ -63,7 +66,7 @@ export async function serverRig(url: (sqld: Sqld) => string): Promise<DirectoryR
 
 async function clearServer(sqld: Sqld): Promise<void> {
   await clearDirectory(sqld.httpUrl);
-  const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 5_000 });
+  const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 });
   await connection.batch([statement("DELETE FROM storage", {}), statement("DELETE FROM alarms", {})]);
   await connection.close();
 }

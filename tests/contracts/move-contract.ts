@@ -7,10 +7,6 @@ import { type Cluster, idle, newObject, type TestHost, wonBy } from "./directory
 
 type Schedule = (title: string, run: (cluster: Cluster) => Promise<void>) => void;
 
-/** For hosts that do not expire in the middle of a schedule, without being renewed. */
-const longTtlMs = 60_000;
-const gapMs = 1_000;
-
 /** Planned moves (L7), and what a lease tells of who had it before. */
 export function moves(schedule: Schedule): void {
   accepted(schedule);
@@ -21,7 +17,7 @@ export function moves(schedule: Schedule): void {
 
 function accepted(schedule: Schedule): void {
   schedule("L7 a planned move gives the lease to the target, under a new epoch", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const held = await taken(source);
     const { lease } = await moved(source, held, target.session);
     expect(lease).toMatchObject({ session: target.session, alive: true, former: source.session });
@@ -31,7 +27,7 @@ function accepted(schedule: Schedule): void {
   });
 
   schedule("L4 L7 after a move only the target writes", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const held = await taken(source);
     const { lease } = await moved(source, held, target.session);
     expect((await sent(source, { writes: [put(held, "late")] })).refused).toEqual(keysOf(held));
@@ -41,7 +37,7 @@ function accepted(schedule: Schedule): void {
   });
 
   schedule("L7 a host that drains moves what it has", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const held = await taken(source);
     await drain(source);
     const { outcome, lease } = await moved(source, held, target.session);
@@ -49,7 +45,7 @@ function accepted(schedule: Schedule): void {
   });
 
   schedule("L7 the target may move it on, and back", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const held = await taken(source);
     const there = (await moved(source, held, target.session)).lease?.epoch ?? 0;
     const { lease } = await moved(target, { ...held, epoch: there }, source.session);
@@ -59,7 +55,7 @@ function accepted(schedule: Schedule): void {
   });
 
   schedule("L7 a thousand objects move in one commit, and those that are not ours stay", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const objects = Array.from({ length: 1_000 }, newObject);
     const leases = await source.acquire(...objects);
     const move = objects.map((object, index) => {
@@ -77,12 +73,12 @@ function accepted(schedule: Schedule): void {
 
 function refused(schedule: Schedule): void {
   schedule("L7 nothing moves to whoever drains, has ended or expired, or is not known", async (cluster) => {
-    const source = await longLived(cluster);
+    const source = await cluster.host();
     const expiring = await cluster.host();
-    const [draining, ended] = [await longLived(cluster), await longLived(cluster)];
+    const [draining, ended] = [await cluster.host(), await cluster.host()];
     await drain(draining);
     await ended.directory.endSession(ended.session);
-    await until("the session has expired", async () => !(await expiring.peekAlive()));
+    await expiring.expireUnseen();
     const held = await taken(source);
     const targets = [draining.session, ended.session, expiring.session, "nobody.1", "", source.session];
     for (const target of targets) {
@@ -94,11 +90,7 @@ function refused(schedule: Schedule): void {
   });
 
   schedule("L4 L7 nothing moves under a stale epoch, or by whoever does not have it", async (cluster) => {
-    const [source, target, other] = [
-      await longLived(cluster),
-      await longLived(cluster),
-      await longLived(cluster),
-    ];
+    const [source, target, other] = [await cluster.host(), await cluster.host(), await cluster.host()];
     const held = await taken(source);
     for (const epoch of [held.epoch - 1, held.epoch + 1])
       expect((await moved(source, { ...held, epoch }, target.session)).lease?.session).toBe(source.session);
@@ -111,11 +103,11 @@ function refused(schedule: Schedule): void {
   });
 
   schedule("L7 L9 in a quarantine nothing moves away, and the object stays whose it is", async (cluster) => {
-    const source = await longLived(cluster);
+    const source = await cluster.host();
     const held = await taken(source);
-    const gone = await cluster.host("gone", undefined, gapMs);
-    await until("a session expires, and nobody says so", async () => !(await gone.peekAlive()));
-    const fresh = await longLived(cluster);
+    const gone = await cluster.host();
+    await gone.expireUnseen(await cluster.measuredTtlMs());
+    const fresh = await cluster.host();
     expect(fresh.opened.quarantineMs).toBeGreaterThan(0);
     // What a lease is moved to may take nothing by itself yet: this was given to it.
     const given = (await moved(source, held, fresh.session)).lease;
@@ -133,7 +125,7 @@ function refused(schedule: Schedule): void {
 
 function copies(schedule: Schedule): void {
   schedule("L6 L7 a second copy of a move changes nothing and answers the same", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const [held, fenced] = [await taken(source), await taken(source)];
     const stale = { ...fenced, epoch: fenced.epoch - 1 };
     const move = [moveOf(held, target.session), moveOf(stale, target.session)];
@@ -147,11 +139,7 @@ function copies(schedule: Schedule): void {
   schedule(
     "L6 L7 a copy that is answered after the target gave it on still tells whose writes went along",
     async (cluster) => {
-      const [source, target, third] = [
-        await longLived(cluster),
-        await longLived(cluster),
-        await longLived(cluster),
-      ];
+      const [source, target, third] = [await cluster.host(), await cluster.host(), await cluster.host()];
       const [held, stale] = [await taken(source), await taken(source)];
       const writes = [put(held, "last"), put({ ...stale, epoch: stale.epoch - 1 }, "never")];
       const commit = source.next({ move: [moveOf(held, target.session)], writes });
@@ -166,7 +154,7 @@ function copies(schedule: Schedule): void {
   );
 
   schedule("L6 L7 a move whose slot was settled without it lands late and moves nothing", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const held = await taken(source);
     const late = source.next({ move: [moveOf(held, target.session)] });
     const asked = await source.send({ move: [moveOf(held, "")] });
@@ -178,7 +166,7 @@ function copies(schedule: Schedule): void {
   schedule(
     "L7 a move that arrives after its session is over moves nothing, by whichever copy",
     async (cluster) => {
-      const [target, source] = [await longLived(cluster), await cluster.host()];
+      const [target, source] = [await cluster.host(), await cluster.host()];
       const held = await taken(source);
       const commit = source.next({ move: [moveOf(held, target.session)], writes: [put(held, "late")] });
       await cluster.expire(source, target);
@@ -192,11 +180,11 @@ function copies(schedule: Schedule): void {
   );
 
   schedule("L1 L7 the next session adopts what did not move, and not what did", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const [gone, kept] = [await taken(source), await taken(source)];
     await moved(source, gone, target.session);
     await source.directory.endSession(source.session);
-    const next = await longLived(cluster);
+    const next = await cluster.host();
     const adopt = [gone, kept].map(({ object, epoch }) => {
       return { object, fromSession: source.session, fromEpoch: epoch };
     });
@@ -208,11 +196,7 @@ function copies(schedule: Schedule): void {
   schedule(
     "L7 whoever asks for it meanwhile never gets what moves, and learns who has it",
     async (cluster) => {
-      const [source, target, third] = [
-        await longLived(cluster),
-        await longLived(cluster),
-        await longLived(cluster),
-      ];
+      const [source, target, third] = [await cluster.host(), await cluster.host(), await cluster.host()];
       const objects = Array.from({ length: 100 }, newObject);
       const leases = await source.acquire(...objects);
       const move = objects.map((object) => {
@@ -233,7 +217,7 @@ function copies(schedule: Schedule): void {
 
 function together(schedule: Schedule): void {
   schedule("L7 the last writes of an object travel in the commit that moves it", async (cluster) => {
-    const [source, target] = [await longLived(cluster), await longLived(cluster)];
+    const [source, target] = [await cluster.host(), await cluster.host()];
     const [held, other] = [await taken(source), await taken(source)];
     const answer = await sent(source, {
       writes: [put(held, "last"), put(other, "mine")],
@@ -248,7 +232,7 @@ function together(schedule: Schedule): void {
   });
 
   schedule("L7 the writes of an object that does not move are written all the same", async (cluster) => {
-    const source = await longLived(cluster);
+    const source = await cluster.host();
     const held = await taken(source);
     const { refused } = await sent(source, {
       writes: [put(held, "a")],
@@ -259,11 +243,7 @@ function together(schedule: Schedule): void {
   });
 
   schedule("L7 one commit takes, adopts, releases and moves", async (cluster) => {
-    const [source, target, old] = [
-      await longLived(cluster),
-      await longLived(cluster),
-      await longLived(cluster),
-    ];
+    const [source, target, old] = [await cluster.host(), await cluster.host(), await cluster.host()];
     const [held, given, left] = [await taken(source), await taken(source), await taken(old)];
     await old.directory.endSession(old.session);
     const fresh = newObject();
@@ -282,7 +262,7 @@ function together(schedule: Schedule): void {
 
 export function formerOwners(schedule: Schedule): void {
   schedule("L2 whoever takes a lease learns who had it before, unless it was given up", async (cluster) => {
-    const [host, other] = [await longLived(cluster), await longLived(cluster)];
+    const [host, other] = [await cluster.host(), await cluster.host()];
     const object = newObject();
     const first = wonBy(host, await host.acquire(object));
     expect(first.former).toBe("");
@@ -305,7 +285,7 @@ export function formerOwners(schedule: Schedule): void {
   });
 
   schedule("L1 L7 an adoption and a move name who had it as well", async (cluster) => {
-    const [old, next, third] = [await longLived(cluster), await longLived(cluster), await longLived(cluster)];
+    const [old, next, third] = [await cluster.host(), await cluster.host(), await cluster.host()];
     const { object, epoch } = await taken(old);
     await old.directory.endSession(old.session);
     const adopt = [{ object, fromSession: old.session, fromEpoch: epoch }];
@@ -321,10 +301,6 @@ export function formerOwners(schedule: Schedule): void {
 }
 
 type Held = { readonly object: ObjectRef; readonly epoch: number };
-
-function longLived(cluster: Cluster): Promise<TestHost> {
-  return cluster.host(undefined, undefined, longTtlMs);
-}
 
 async function taken(host: TestHost): Promise<Held> {
   const object = newObject();

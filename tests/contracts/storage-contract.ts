@@ -13,10 +13,6 @@ import {
 import { type ObjectRef, objectRef } from "../../infra/lib/object-ref.ts";
 import { Cluster, type DirectoryRig, newObject, type TestHost, wonBy } from "./directory-cluster.ts";
 
-/** Nothing expires in the middle of a large value. */
-const longTtlMs = 60_000;
-/** For what expires. */
-const shortTtlMs = 400;
 const mebibyte = 1024 * 1024;
 
 /** What objects store: the part of the port `Directory` that is beside the leases, asked of one implementation. */
@@ -28,10 +24,10 @@ export function storageContract(name: string, start: () => Promise<DirectoryRig>
     }, 30_000);
     afterAll(() => rig?.stop());
 
-    const schedule: Schedule = (title, run, ttlMs = longTtlMs) =>
+    const schedule: Schedule = (title, run) =>
       test(title, async () => {
         await rig.reset();
-        const cluster = new Cluster(rig, ttlMs);
+        const cluster = new Cluster(rig);
         try {
           await run(cluster);
         } finally {
@@ -54,7 +50,7 @@ export function storageContract(name: string, start: () => Promise<DirectoryRig>
   });
 }
 
-type Schedule = (title: string, run: (cluster: Cluster) => Promise<void>, ttlMs?: number) => void;
+type Schedule = (title: string, run: (cluster: Cluster) => Promise<void>) => void;
 
 function fencing(schedule: Schedule): void {
   schedule(
@@ -146,7 +142,6 @@ function fencing(schedule: Schedule): void {
       expect(await host.directory.commit(late)).toEqual({ outcome: "session_over", reason: "expired" });
       expect(await listed(witness, lease.object)).toEqual([]);
     },
-    shortTtlMs,
   );
 
   schedule(
@@ -163,7 +158,6 @@ function fencing(schedule: Schedule): void {
       await host.directory.commit(host.next({ writes: [writes(lease, { values: { key: "late" } })] }));
       expect(textOf(await readOne(taker, lease.object, "key"))).toBe("before");
     },
-    shortTtlMs,
   );
 
   schedule("L2 L4 a draining session takes nothing and still writes what it owns", async (cluster) => {
@@ -900,18 +894,14 @@ function dueAlarms(schedule: Schedule): void {
     expect(await host.directory.dueAlarms(10, 3_600_000)).toEqual([nameOf(given.object)]);
   });
 
-  schedule(
-    "alarms of an object whose owner has expired are due at once",
-    async (cluster) => {
-      const [host, witness] = [await cluster.host(), await cluster.host()];
-      const lease = await owned(host);
-      await write(host, lease, { alarms: { a: at(Date.now() - 1_000) } });
-      expect(await witness.directory.dueAlarms(10, 60_000)).toEqual([]);
-      await cluster.expire(host, witness);
-      expect(await witness.directory.dueAlarms(10, 60_000)).toEqual([nameOf(lease.object)]);
-    },
-    shortTtlMs,
-  );
+  schedule("alarms of an object whose owner has expired are due at once", async (cluster) => {
+    const [host, witness] = [await cluster.host(), await cluster.host()];
+    const lease = await owned(host);
+    await write(host, lease, { alarms: { a: at(Date.now() - 1_000) } });
+    expect(await witness.directory.dueAlarms(10, 60_000)).toEqual([]);
+    await cluster.expire(host, witness);
+    expect(await witness.directory.dueAlarms(10, 60_000)).toEqual([nameOf(lease.object)]);
+  });
 
   schedule("A5 alarms of classes that nobody runs do not stand before the others", async (cluster) => {
     const host = await cluster.host();

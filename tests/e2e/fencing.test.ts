@@ -3,9 +3,11 @@ import type { HostProcess } from "../support/host-process.ts";
 import { MessageProxy } from "../support/message-proxy.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
-import { type Answer, ask, Stage } from "./stage.ts";
+import { type Answer, ask, leaseTtlMs, Stage } from "./stage.ts";
 
 const takeoverLimitMs = 15_000;
+/** Of an owner that is to live. */
+const longLeaseTtlMs = 9_000;
 /** Of a call of the directory (`directoryDefaults`), after which the line sends its slot again. */
 const commitLimitMs = 3_000;
 
@@ -16,36 +18,75 @@ beforeEach(async () => {
 afterEach(() => stage.close());
 
 /** A host that reaches the database through a proxy, and one that does not. */
-async function hostsWithProxy(): Promise<{ owner: HostProcess; other: HostProcess; proxy: MessageProxy }> {
+async function hostsWithProxy(
+  ttlMs = leaseTtlMs,
+): Promise<{ owner: HostProcess; other: HostProcess; proxy: MessageProxy }> {
   const proxy = await MessageProxy.start(stage.sqld.port);
   stage.onClose(() => proxy.stop());
   const [owner, other] = await Promise.all([
-    stage.host("iad", { directoryUrl: proxy.url }),
-    stage.host("ams"),
+    stage.host("iad", { directoryUrl: proxy.url, leaseTtlMs: ttlMs }),
+    stage.host("ams", { leaseTtlMs: ttlMs }),
   ]);
   return { owner, other, proxy };
 }
 
-/** Makes `host` the owner. */
+/** What handlers ask and are not answered before it is opened. */
+class Gate {
+  readonly #opened = Promise.withResolvers<void>();
+  readonly #server = Bun.serve({
+    ...{ port: 0, hostname: "127.0.0.1", idleTimeout: 0 },
+    fetch: async () => {
+      await this.#opened.promise;
+      return new Response();
+    },
+  });
+
+  constructor() {
+    stage.onClose(() => this.#server.stop(true));
+  }
+
+  get query(): string {
+    return `?after=${encodeURIComponent(this.#server.url.href)}`;
+  }
+
+  open(): void {
+    this.#opened.resolve();
+  }
+}
+
+/**
+ * Makes `host` the owner, with one entry. A write whose outcome is not known, as where a machine that stands still has cost
+ * the host its session, may have been applied: so it is looked for before it is sent again.
+ */
 async function startObject(host: HostProcess): Promise<void> {
   await until("the object has started", async () => {
-    const answer = await ask(host, "/ledger/x/first");
-    return answer.status === 200 && answer.owner === host.id;
+    const { status, owner, entries } = await ask(host, "/ledger/x", "GET");
+    if (status !== 200 || owner !== host.id) return false;
+    if (Array.isArray(entries) && entries.includes("first")) return true;
+    await ask(host, "/ledger/x/first");
+    return false;
   });
 }
 
-/** Writes through `host` until it owns the object. Resolves with the entries that it has acknowledged. */
+/**
+ * Writes through `host` until it owns the object. Resolves with the entries that it has written: the one that it has
+ * acknowledged, and any whose outcome was not known and that the database has from this host.
+ */
 async function takeOver(host: HostProcess): Promise<string[]> {
+  const unknown: string[] = [];
   let attempts = 0;
-  return until(
+  const acknowledged = await until(
     `${host.id} takes the object`,
     async () => {
-      attempts += 1;
-      const answer = await ask(host, `/ledger/x/taken${attempts}`);
-      return answer.status === 200 && answer.owner === host.id && [`taken${attempts}`];
+      const entry = `taken${++attempts}`;
+      const { status, code, owner } = await ask(host, `/ledger/x/${entry}`);
+      if (code === "outcome_unknown") unknown.push(entry);
+      return status === 200 && owner === host.id && entry;
     },
     takeoverLimitMs,
   );
+  const { values } = await stage.stored("ledger", "x");
+  return [...unknown.filter((entry) => values[entry] === host.id), acknowledged];
 }
 
 async function acknowledge(host: HostProcess, entry: string, query = ""): Promise<Answer> {
@@ -80,10 +121,13 @@ describe("an owner that was frozen past its lease", () => {
     const sockets = await Promise.all(
       [owner, other].map((host) => SocketClient.open(host.socketUrl("/ledger/x/live"))),
     );
+    const listeners = async () => (await ask(owner, "/ledger/x", "GET")).listeners;
+    await until("both are subscribed", async () => (await listeners()) === sockets.length);
+    const [meanwhile, afterwards] = [new Gate(), new Gate()];
     const open = [
-      ask(owner, "/ledger/x/late1?afterMs=300"),
-      ask(other, "/ledger/x/late2?afterMs=300"),
-      ask(owner, "/ledger/x/late3?afterMs=2000"),
+      ask(owner, `/ledger/x/late1${meanwhile.query}`),
+      ask(other, `/ledger/x/late2${meanwhile.query}`),
+      ask(owner, `/ledger/x/late3${afterwards.query}`),
     ];
     const begun = (socket: SocketClient) =>
       ["late1", "late2", "late3"].every((entry) => socket.heard.includes(entry));
@@ -93,9 +137,11 @@ describe("an owner that was frozen past its lease", () => {
     // These reach a process that stands still.
     for (const socket of sockets) socket.send("late4");
     const stuck = ask(owner, "/ledger/x/late5");
+    meanwhile.open();
     const taken = await takeOver(other);
     await acknowledge(other, "second");
     owner.thaw();
+    afterwards.open();
 
     for (const answer of await Promise.all(open)) {
       expect(answer.status).not.toBe(200);
@@ -161,7 +207,7 @@ describe("an owner that was frozen past its lease", () => {
 
 describe("a commit whose answer does not come, at an owner that lives", () => {
   test("L6 S5 its retry settles it with one answer; the first copy, let go after that and after later commits, does nothing", async () => {
-    const { owner, proxy } = await hostsWithProxy();
+    const { owner, proxy } = await hostsWithProxy(longLeaseTtlMs);
     await startObject(owner);
     const commits = await stage.lastCommit(owner);
     const hold = proxy.hold("slow", "request");
@@ -186,16 +232,12 @@ describe("a commit whose answer does not come, at an owner that lives", () => {
 
   for (const firstOut of ["first", "second"] as const) {
     test(`L6 S5 both copies on their way at once, the ${firstOut} let go before the other: applied once, one true answer`, async () => {
-      const { owner, proxy } = await hostsWithProxy();
+      const { owner, proxy } = await hostsWithProxy(longLeaseTtlMs);
       await startObject(owner);
       const commits = await stage.lastCommit(owner);
       const copies = { first: proxy.hold("slow", "request"), second: proxy.hold("slow", "request") };
       const open = ask(owner, "/ledger/x/slow");
-      await until(
-        "both copies are held",
-        () => copies.first.hasCaught && copies.second.hasCaught,
-        commitLimitMs * 2,
-      );
+      await until("both copies are held", () => copies.first.hasCaught && copies.second.hasCaught);
       const early = copies[firstOut];
       const late = firstOut === "first" ? copies.second : copies.first;
       early.release();

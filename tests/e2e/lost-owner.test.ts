@@ -2,17 +2,24 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { HostProcess } from "../support/host-process.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
-import { ask, leaseTtlMs, Stage } from "./stage.ts";
+import { ask, Stage } from "./stage.ts";
 
-/** From an owner's end until its objects' sockets, at another edge, have the next: the lease, and what is left of a search. */
-const takeoverLimitMs = leaseTtlMs + 4_000;
+/** Of hosts whose edge must not lose its own session meanwhile. */
+const leaseTtlMs = 6_000;
 
 let stage: Stage;
 let owner: HostProcess;
 let edge: HostProcess;
+/**
+ * From an owner's end until its objects' sockets, at another edge, have the next: the lease, and what is left of a search,
+ * counted in starts of two hosts, which tell how slow the machine is.
+ */
+let takeoverLimitMs: number;
 beforeEach(async () => {
   stage = await Stage.open();
-  [owner, edge] = await Promise.all([stage.host("iad"), stage.host("ams")]);
+  const startMs = performance.now();
+  [owner, edge] = await Promise.all([stage.host("iad", { leaseTtlMs }), stage.host("ams", { leaseTtlMs })]);
+  takeoverLimitMs = leaseTtlMs + Math.max(4_000, 4 * (performance.now() - startMs));
 });
 afterEach(() => stage.close());
 
@@ -54,7 +61,7 @@ test.each(Object.entries(ends))(
     expect(client.closing).toBeUndefined();
     client.close();
   },
-  30_000,
+  60_000,
 );
 
 test("E16 a request that a frozen host was sent fails as soon as its session has run out", async () => {
@@ -65,11 +72,11 @@ test("E16 a request that a frozen host was sent fails as soon as its session has
   const answer = await ask(edge, "/ledger/x/third");
   expect(answer).toMatchObject({ status: 502, code: "outcome_unknown" });
   expect(performance.now() - sentMs).toBeLessThan(takeoverLimitMs);
-}, 30_000);
+}, 60_000);
 
 test("E23 where the class says so, a request waits for the next owner", async () => {
   await startAt(owner, "/patient/x/", "GET");
   expect(await ask(edge, "/patient/x/", "GET")).toMatchObject({ owner: owner.id });
   await owner.kill();
   expect(await ask(edge, "/patient/x/", "GET")).toMatchObject({ status: 200, owner: edge.id });
-}, 30_000);
+}, 60_000);

@@ -73,7 +73,8 @@ function rememberedBy(hosts: readonly HostProcess[], increments = 3): Promise<un
   return Promise.all(
     hosts.map(async (host) => {
       const path = `/memo/${host.region}`;
-      for (let n = 0; n < increments; n += 1) expect((await ask(host, path)).status).toBe(200);
+      for (let n = 0; n < increments; n += 1)
+        await until(`${path} counts`, async () => (await ask(host, path)).status === 200);
       return until(
         `${path} answers`,
         async () => {
@@ -86,26 +87,27 @@ function rememberedBy(hosts: readonly HostProcess[], increments = 3): Promise<un
   );
 }
 
-const shorter = { awayMs: 900, leaseTtlMs: 4_000 };
-const longer = { awayMs: 2_500, leaseTtlMs: 1_000 };
+/** The outage is as long as the machine takes to start the server, besides. */
+const shorter = { awayMs: 900, leaseTtlMs: 9_000 };
+const longer = { awayMs: 5_000, leaseTtlMs: 2_000 };
 
 for (const how of ["killed", "frozen"] as const) {
   test(`L3 L6 S5 a primary that is ${how} for less than a lease: nothing told is untrue, and nobody loses its session (seed ${seed})`, async () => {
     const book = await outage(how, shorter.awayMs, shorter.leaseTtlMs);
     expect(book.failures.get("session_over") ?? 0).toBe(0);
-  }, 60_000);
+  }, 120_000);
 
   test(`L1 L3 L6 S5 a primary that is ${how} for longer than a lease: nothing told is untrue, and memory goes on (seed ${seed})`, async () => {
     const book = await outage(how, longer.awayMs, longer.leaseTtlMs);
     expect(book.failures.get("session_over") ?? 0).toBeGreaterThan(0);
-  }, 60_000);
+  }, 120_000);
 }
 
 test("while the primary does not answer an object takes what its limit allows and refuses the rest, which never lands", async () => {
-  const host = await stage.host("iad", { leaseTtlMs: 9_000 });
+  const host = await stage.host("iad", { leaseTtlMs: 30_000 }); // It outlives the silence, however long that takes here.
   expect((await ask(host, "/hoard/full/before", "PUT")).status).toBe(200);
   stage.sqld.freeze();
-  const keys = Array.from({ length: 400 }, (_, n) => `key${n}`);
+  const keys = Array.from({ length: 200 }, (_, n) => `key${n}`);
   const answers: { readonly key: string; readonly status: number; readonly code: string | undefined }[] = [];
   const open = keys.map(async (key) => {
     const { status, code } = await ask(host, `/hoard/full/${key}`, "PUT");

@@ -6,6 +6,7 @@ import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { FakeClient } from "../support/fake-client.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
+import { said } from "../support/topic-message.ts";
 
 class NotingOwner implements SocketOwner {
   readonly events: unknown[] = [];
@@ -109,7 +110,7 @@ test("the sender of a publish is left out, and everyone else hears it, event str
   listener.attachOwner(new NotingOwner());
   const response = sockets.eventStream(listener).response(undefined);
   listener.subscribe("chat");
-  sockets.publish("room/a", "chat", "hello", socket.socketId);
+  sockets.publish("room/a", said("chat", "hello"), socket.socketId);
   expect(connection.published).toEqual([["room/a\nchat", "hello"]]);
   expect(native).toEqual([]);
   listener.close(1000, "");
@@ -120,9 +121,9 @@ test("a sender that is not subscribed, or has gone, leaves nobody out", () => {
   const { sockets, add, native } = edge();
   const { socket, connection } = add();
   socket.connected(connection);
-  sockets.publish("room/a", "chat", "one", socket.socketId);
+  sockets.publish("room/a", said("chat", "one"), socket.socketId);
   socket.disconnected(1000, "");
-  sockets.publish("room/a", "chat", "two", socket.socketId);
+  sockets.publish("room/a", said("chat", "two"), socket.socketId);
   expect(native.map(([, message]) => message)).toEqual(["one", "two"]);
 });
 
@@ -152,7 +153,7 @@ test("E6 a publisher that is faster than the sweep does not fill the edge's memo
   const slow = add();
   slow.socket.connected(slow.connection);
   for (let published = 0; published < 5000 && slow.connection.closing === undefined; published += 100) {
-    sockets.publish("room/a", "chat", "x".repeat(100), 0);
+    sockets.publish("room/a", said("chat", "x".repeat(100)), 0);
     slow.connection.bufferedBytes += 100;
   }
   expect(slow.connection.closing).toEqual([4408, "The reader is too slow."]);

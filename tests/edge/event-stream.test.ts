@@ -5,6 +5,7 @@ import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
+import { said } from "../support/topic-message.ts";
 
 const ref = objectRef("room", "a");
 
@@ -117,7 +118,7 @@ test("a client that leaves is forgotten with its subscriptions", async () => {
   await response.body?.cancel();
   expect(owner.events).toEqual(["opened", [1001, "The client left."]]);
   expect(sockets.size).toBe(0);
-  sockets.publish(ref.key, "chat", "hello", 0);
+  sockets.publish(ref.key, said("chat", "hello"), 0);
   expect(socket.send("late")).toBe(0);
 });
 
@@ -127,8 +128,8 @@ test("a topic's messages reach streams and WebSockets alike, and only its subscr
   socket.subscribe("chat");
   other.socket.subscribe("chat");
   other.socket.unsubscribe("chat");
-  sockets.publish(ref.key, "chat", "hello", 0);
-  sockets.publish("room/b", "chat", "not for here", 0);
+  sockets.publish(ref.key, said("chat", "hello"), 0);
+  sockets.publish("room/b", said("chat", "not for here"), 0);
   socket.close(1000, "");
   other.socket.close(1000, "");
   expect((await Array.fromAsync(eventsOf(response))).map(({ data }) => data)[0]).toBe("hello");
@@ -143,7 +144,7 @@ test("what waits for a reader that does not read is bounded, and past it the str
   const { socket, response, owner, sockets } = listen(1024);
   socket.subscribe("chat");
   const message = "x".repeat(300);
-  for (let n = 0; n < 10; n++) sockets.publish(ref.key, "chat", message, 0);
+  for (let n = 0; n < 10; n++) sockets.publish(ref.key, said("chat", message), 0);
   expect(owner.events.at(-1)).toEqual([4408, "The reader is too slow."]);
   expect(sockets.size).toBe(0);
   await expect(Array.fromAsync(eventsOf(response))).rejects.toMatchObject({ code: "backpressure" });

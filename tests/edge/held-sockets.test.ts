@@ -7,6 +7,7 @@ import { partLengthMax } from "../../infra/edge/message-parts.ts";
 import { interruptedLimitMs } from "../../infra/edge/served-edge.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { EdgeRig, type FakeOwner, ref } from "../support/edge-rig.ts";
+import { said } from "../support/topic-message.ts";
 
 /** At another host, and at the edge's own. */
 const places = [["elsewhere", "owner"] as const, ["here", "edge"] as const];
@@ -662,8 +663,8 @@ test("a publish reaches the edge once, and leaves its sender out", async () => {
   const rig = new EdgeRig();
   const owner = rig.owner("owner", 1);
   const client = await rig.connect(owner);
-  owner.port?.publish(ref.key, "chat", "hello", 0);
-  owner.port?.publish(ref.key, "chat", "to the others", client.number);
+  owner.port?.publish(ref.key, said("chat", "hello"), 0);
+  owner.port?.publish(ref.key, said("chat", "to the others"), client.number);
   await rig.settle();
   expect(rig.published).toEqual([
     [`${ref.key}\nchat`, "hello"],

@@ -10,7 +10,6 @@ import {
   decodeKeep,
   decodeMoved,
   decodeNumbered,
-  decodePublish,
   decodeTopicOf,
   encodeCloseOf,
   encodeControl,
@@ -22,7 +21,6 @@ import {
   encodeNumberedBytes,
   encodeNumberedText,
   encodeOwnerHead,
-  encodePublish,
   encodeTopicOf,
   type Payload,
 } from "../../infra/edge/socket-protocol.ts";
@@ -40,12 +38,41 @@ import type { SocketRecord } from "../../infra/host/edge-port.ts";
 import { packValue, unpackChecked } from "../../infra/link/msgpack.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { expectSound } from "../support/sound.ts";
+import {
+  decodePositions,
+  decodePublish,
+  decodeStartOf,
+  encodePositions,
+  encodePublish,
+  encodeStartOf,
+} from "../../infra/edge/topic-protocol.ts";
+import type { MessageForm } from "../../infra/topics/topic-message.ts";
+import { said } from "../support/topic-message.ts";
 
 const text = fc.string({ unit: "binary", maxLength: 30 }).filter((value) => value.isWellFormed());
 const bytes = fc.uint8Array({ maxLength: 200 });
 const data = fc.oneof(text, bytes);
 const count = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 const number = fc.nat({ max: 0xffff_ffff });
+const position = fc.option(fc.string({ minLength: 1, maxLength: 20 }), { nil: undefined });
+const payload = fc.oneof(
+  fc.record({ data: text, form: fc.constantFrom<MessageForm>("text", "json") }),
+  fc.record({ data: bytes, form: fc.constant<MessageForm>("bytes") }),
+);
+const topicMessage = fc
+  .tuple(payload, text, position)
+  .map(([said, topic, place]) => ({ ...said, topic, position: place }));
+const start = fc.record({
+  position,
+  recovered: fc.option(fc.boolean(), { nil: undefined }),
+  missed: fc.array(fc.tuple(payload, text).map(([said, place]) => ({ ...said, position: place }))),
+});
+const startWithPresence = fc
+  .tuple(start, text, fc.boolean(), fc.option(text, { nil: undefined }))
+  .map(([begun, data, watches, snapshot]) => ({ ...begun, presence: { data, watches, snapshot } }));
+const presence = fc.array(
+  fc.tuple(text, fc.record({ data: fc.option(text, { nil: undefined }), watches: fc.boolean() })),
+);
 const kind = fc.constantFrom("websocket" as const, "event-stream" as const);
 
 const heads: fc.Arbitrary<AttachmentHead> = fc.oneof(
@@ -83,6 +110,7 @@ const records: fc.Arbitrary<SocketRecord> = fc.record({
   kind,
   phase: fc.constantFrom("accepted" as const, "opened" as const),
   subscriptions: fc.array(text, { maxLength: 4 }),
+  presence,
   tags: fc.array(text, { maxLength: 4 }),
   attachment: fc.option(bytes, { nil: undefined }),
   handled: count,
@@ -127,26 +155,46 @@ test("messages arrive with the number of their socket, text as text and bytes as
 
 test("a publish arrives as it was sent, its topic whatever it is", () => {
   fc.assert(
-    fc.property(text, data, number, (topic, message, except) => {
-      const publish = { topic, message, except };
+    fc.property(topicMessage, number, (message, except) => {
+      const publish = { message, except };
       expect(plain(decodePublish(encodePublish(publish)))).toEqual(publish);
-      expect(plain(decodePublish(new PublishEncoder().encode(topic, message, except)))).toEqual(publish);
+      expect(plain(decodePublish(new PublishEncoder().encode(message, except)))).toEqual(publish);
     }),
   );
 });
 
 test("text is encoded once for all edges, and bytes as they are at that moment", async () => {
   const encoder = new PublishEncoder();
-  expect(encoder.encode("a", "text", 0)).toBe(encoder.encode("a", "text", 0));
-  expect(decodePublish(encoder.encode("b", "text", 0)).topic).toBe("b");
-  expect(decodePublish(encoder.encode("b", "text", 3)).except).toBe(3);
-  const message = new Uint8Array([1]);
-  const first = encoder.encode("a", message, 0);
-  message[0] = 2;
-  expect(plain(decodePublish(first).message)).toEqual(new Uint8Array([1]));
-  expect(plain(decodePublish(encoder.encode("a", message, 0)).message)).toEqual(new Uint8Array([2]));
+  const [a, b] = [said("a", "text"), said("b", "text")];
+  expect(encoder.encode(a, 0)).toBe(encoder.encode(a, 0));
+  expect(decodePublish(encoder.encode(b, 0)).message.topic).toBe("b");
+  expect(decodePublish(encoder.encode(b, 3)).except).toBe(3);
+  const bytes = new Uint8Array([1]);
+  const message = said("a", bytes);
+  const first = encoder.encode(message, 0);
+  bytes[0] = 2;
+  expect(plain(decodePublish(first).message.data)).toEqual(new Uint8Array([1]));
+  expect(plain(decodePublish(encoder.encode(message, 0)).message.data)).toEqual(new Uint8Array([2]));
   await Promise.resolve();
-  expect(decodePublish(encoder.encode("a", "text", 0)).message).toBe("text");
+  expect(decodePublish(encoder.encode(a, 0)).message.data).toBe("text");
+});
+
+test("a start arrives as it was sent, with what was missed", () => {
+  fc.assert(
+    fc.property(number, text, fc.oneof(start, startWithPresence), (socket, topic, begun) => {
+      const sent = { number: socket, topic, start: begun };
+      expect(plain(decodeStartOf(encodeStartOf(sent)))).toEqual(sent);
+    }),
+  );
+});
+
+test("positions arrive as they were sent", () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(text, text)), (pairs) => {
+      const positions = new Map(pairs);
+      expect(decodePositions(encodePositions(positions))).toEqual(positions);
+    }),
+  );
 });
 
 test("everything else arrives as it was sent", () => {
@@ -211,7 +259,17 @@ test("the head of an upgrade arrives as it was sent", () => {
 describe("hostile bytes are bad_request and nothing else", () => {
   const decoders: Record<string, (payload: Payload) => unknown> = {
     ...{ decodeHello, decodeNumbered, decodePublish, decodeCount, decodeTopicOf, decodeCloseOf },
-    ...{ decodeControl, decodeHandled, decodeKeep, decodeMoved, decodeRoll, decodeRollEnd, decodeHeadOf },
+    ...{
+      decodeControl,
+      decodeHandled,
+      decodeKeep,
+      decodeMoved,
+      decodeStartOf,
+      decodePositions,
+      decodeRoll,
+      decodeRollEnd,
+      decodeHeadOf,
+    },
   };
   const packed = fc.anything({ withBigInt: false, maxDepth: 3 }).chain((value) => {
     try {
@@ -256,7 +314,7 @@ describe("hostile bytes are bad_request and nothing else", () => {
   test("numbers that no socket can have", () => {
     for (const wrong of [":text", "text", "-1:text", "1.5:text", "A:text", "123456789:text", " 1:text"])
       expect(() => decodeNumbered(wrong)).toThrow("malformed number");
-    expect(() => decodePublish("9:0:short")).toThrow("malformed publish");
+    expect(() => decodePublish("9:0:0:tshort")).toThrow("malformed publish");
     expect(() => decodeHandled(packValue([1]))).toThrow("malformed handled");
   });
 });

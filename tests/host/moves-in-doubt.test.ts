@@ -96,7 +96,7 @@ test("L7 H5 heads of sockets that were closed before they were here are not kept
       phase: "opened",
       handled: 0,
     } as const),
-    ...{ subscriptions: [], tags: [], attachment: undefined },
+    ...{ subscriptions: [], presence: [], tags: [], attachment: undefined },
   };
   edge.events?.head(5, head);
   edge.events?.roll([record], "missing", true);

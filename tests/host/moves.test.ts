@@ -341,7 +341,7 @@ test("H10 L7 a message for a sleeping object that comes while the target is aske
     edge.records = [
       {
         ...{ number: 1, id: "socket-1", remoteAddress: "", kind: "websocket", phase: "opened" },
-        ...{ subscriptions: [], tags: [], attachment: undefined, handled: 0 },
+        ...{ subscriptions: [], presence: [], tags: [], attachment: undefined, handled: 0 },
       },
     ];
     edge.events?.head(1, { kind: "websocket", url: `http://client.example${target}`, target, headers: [] });

@@ -26,6 +26,7 @@ import type { SocketData } from "../../infra/object/socket-message.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 import { FakeLeases } from "./fake-lease.ts";
 import { FakeStores } from "./fake-stores.ts";
+import type { TopicMessage, TopicStart } from "../../infra/topics/topic-message.ts";
 
 /** Keeps what was logged. */
 export class LogBook implements Log {
@@ -139,6 +140,7 @@ export class FakeCarrier implements SocketCarrier {
   kept: { readonly attachment: Uint8Array | undefined; readonly tags: readonly string[] } | undefined;
   readonly sent: SocketData[] = [];
   readonly topics: string[] = [];
+  readonly starts: TopicStart[] = [];
   closed: { readonly code: number; readonly reason: string } | undefined;
   isCongested = false;
 
@@ -152,6 +154,12 @@ export class FakeCarrier implements SocketCarrier {
   }
   subscribe(topic: string): void {
     this.topics.push(topic);
+  }
+  listen(topic: string, start: TopicStart): boolean {
+    if (this.isCongested) return false;
+    this.topics.push(topic);
+    this.starts.push(start);
+    return true;
   }
   unsubscribe(topic: string): void {
     this.topics.splice(this.topics.indexOf(topic), 1);
@@ -194,6 +202,7 @@ export class FakeEdge implements EdgePort {
   events: EdgeEvents | undefined;
   facts: OwnerFacts | undefined;
   cursors: ReadonlyMap<number, number> | undefined;
+  readonly fills: { readonly topic: string; readonly start: TopicStart }[] = [];
   isCongested = false;
   isReachable = true;
   readonly lastWord = undefined;
@@ -204,9 +213,14 @@ export class FakeEdge implements EdgePort {
     this.carriers.set(socketNumber, carrier);
     return carrier;
   }
-  publish(_objectKey: string, topic: string, message: SocketData, except: number): boolean {
+  publish(_objectKey: string, { topic, data: message }: TopicMessage, except: number): boolean {
     if (this.isCongested) return false;
     this.frames.push({ topic, message, except });
+    return true;
+  }
+  fill(topic: string, start: TopicStart): boolean {
+    if (this.isCongested) return false;
+    this.fills.push({ topic, start });
     return true;
   }
   rollCall(): void {
@@ -242,12 +256,13 @@ export class FakeEdgePorts implements EdgePorts {
   }
 }
 
-/** A client's socket on `/live` of the class, open, and what its edge hears. */
+/** A client's socket on a path of the class, open, and what its edge hears. */
 export async function connectTo(
   activation: Activation,
   carrier = new FakeCarrier(),
+  path = "/live",
 ): Promise<{ socket: VirtualSocket; carrier: FakeCarrier }> {
-  const target = `/${activation.ref.key}/live`;
+  const target = `/${activation.ref.key}${path}`;
   const slot = new UpgradeSlot("websocket");
   const request = new Request(`http://client.example${target}`, { headers: { upgrade: "websocket" } });
   const response = await activation.fetch(request, new OpenEvent(activation, target, slot));

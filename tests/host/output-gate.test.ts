@@ -7,6 +7,7 @@ import type { SocketData } from "../../infra/object/socket-message.ts";
 import { until } from "../support/wait.ts";
 import { FakeSession } from "./fake-lease.ts";
 import { connectTo, FakeCarrier, FakeEdge, fetchFrom, ObjectHost, post } from "./object-host.ts";
+import type { TopicMessage } from "../../infra/topics/topic-message.ts";
 
 // -- the gate by itself: changes are numbers, and a test says which of them are durable
 
@@ -367,9 +368,9 @@ class TracedEdge extends FakeEdge {
     super();
     this.#trace = trace;
   }
-  override publish(objectKey: string, topic: string, message: SocketData, except: number): boolean {
-    this.#trace.push(`publish ${topic} ${message}`);
-    return super.publish(objectKey, topic, message, except);
+  override publish(objectKey: string, message: TopicMessage, except: number): boolean {
+    this.#trace.push(`publish ${message.topic} ${message.data}`);
+    return super.publish(objectKey, message, except);
   }
 }
 

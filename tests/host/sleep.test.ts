@@ -32,7 +32,7 @@ function makeRoom(heard: unknown[], options: object = {}) {
 function recordOf(number: number, rest: Partial<SocketRecord> = {}): SocketRecord {
   return {
     ...{ number, id: `socket-${number}`, remoteAddress: "192.0.2.1", kind: "websocket", phase: "opened" },
-    ...{ subscriptions: [], tags: [], attachment: undefined, handled: 0 },
+    ...{ subscriptions: [], presence: [], tags: [], attachment: undefined, handled: 0 },
     ...rest,
   };
 }
@@ -105,7 +105,7 @@ test("H8 topics go on after sleep: who is subscribed is in the records", async (
   const { host, edge } = await asleep([]);
   edge.records = [recordOf(1, { subscriptions: ["news"] })];
   const activation = await host.live("room");
-  activation.publish("news", "hear");
+  activation.publish("news", { data: "hear", form: "text" });
   expect([edge.frames, activation.topics.subscriberCount("news")]).toEqual([
     [{ topic: "news", message: "hear", except: 0 }],
     1,
@@ -280,7 +280,7 @@ test("H10 what wakes an object is not lost though its edge tells its sockets lat
   const woken = host.live("room");
   await host.clock.advance(2000);
   const activation = await woken;
-  activation.publish("news", "meanwhile");
+  activation.publish("news", { data: "meanwhile", form: "text" });
   expect([carrier.sent, edge.frames.map(({ message }) => message)]).toEqual([[], ["meanwhile"]]);
   edge.events?.roll([recordOf(1)], "all", true);
   await host.clock.advance(100);

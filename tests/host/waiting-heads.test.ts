@@ -18,7 +18,7 @@ function headOf(bytes: number): UpgradeHead {
 }
 
 function recordOf(number: number): SocketRecord {
-  const nothing = { subscriptions: [], tags: [], attachment: undefined, handled: 0 };
+  const nothing = { subscriptions: [], presence: [], tags: [], attachment: undefined, handled: 0 };
   return { number, id: `s${number}`, remoteAddress: "::1", kind: "websocket", phase: "opened", ...nothing };
 }
 

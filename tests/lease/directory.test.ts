@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import { directoryContract } from "../contracts/directory-contract.ts";
-import { fileRig, memoryRig, serverRig } from "../contracts/directory-rigs.ts";
+import { fileRig, memoryRig, patientLimits, serverRig } from "../contracts/directory-rigs.ts";
 import { clearDirectory } from "../support/clear-directory.ts";
 import { Sqld } from "../support/sqld.ts";
 
@@ -18,7 +18,7 @@ directoryContract("sqld primary and replica server", async () => {
   const primary = await Sqld.start();
   const replica = await Sqld.start(primary);
   return {
-    connect: () => connectDirectory({ url: primary.httpUrl, replicaUrl: replica.httpUrl }),
+    connect: () => connectDirectory({ ...patientLimits, url: primary.httpUrl, replicaUrl: replica.httpUrl }),
     disconnect: (directory) => directory.close(),
     reset: () => clearDirectory(primary.httpUrl),
     stop: async () => {
@@ -33,7 +33,7 @@ directoryContract("sqld primary and embedded replica", async () => {
   const folder = await mkdtemp(join(tmpdir(), "replica-"));
   const replicaUrl = `file:${join(folder, "replica.db")}`;
   // One replica for all: it is filled once, and follows the primary from schedule to schedule as it would for months.
-  const shared = connectDirectory({ url: primary.httpUrl, replicaUrl, syncIntervalMs: 50 });
+  const shared = connectDirectory({ ...patientLimits, url: primary.httpUrl, replicaUrl, syncIntervalMs: 50 });
   return {
     connect: () => shared,
     disconnect: async () => undefined,

@@ -124,7 +124,7 @@ class Side {
 
   static async open(rig: DirectoryRig): Promise<Side> {
     await rig.reset();
-    const cluster = new Cluster(rig, 60_000);
+    const cluster = new Cluster(rig);
     return new Side(cluster, [await cluster.host(), await cluster.host()]);
   }
 

@@ -8,8 +8,9 @@ import {
 } from "../../infra/object/object.ts";
 import type { RawSocket } from "../../infra/object/object-socket.ts";
 import type { ClassDefinition } from "../../infra/object/options.ts";
-import type { SocketData } from "../../infra/object/socket-message.ts";
+import type { SocketData, TopicPayload } from "../../infra/object/socket-message.ts";
 import type { SocketBehaviour } from "../../infra/object/socket-route.ts";
+import { topicPayload } from "../../infra/object/topic-payload.ts";
 
 /** What a class is given instead of an activation: handles that only remember, and a gate that a test opens. */
 export class FakeScope implements ObjectScope {
@@ -17,6 +18,9 @@ export class FakeScope implements ObjectScope {
   state: object;
   readonly host: ObjectScope["host"];
   readonly published: { readonly topic: string; readonly message: unknown }[] = [];
+  /** The same as it would go out. */
+  readonly payloads: TopicPayload[] = [];
+  readonly #declared: ClassDefinition["topics"];
   /** What the log would show. */
   readonly failures: { readonly errorId: string; readonly thrown: unknown }[] = [];
   /** Chains with which calls to other objects were made. */
@@ -25,15 +29,25 @@ export class FakeScope implements ObjectScope {
   /** What `enter` waits for. */
   gate: Promise<void> | undefined;
 
-  constructor(state: object, objectId = "a", resources: Readonly<Record<string, unknown>> = {}) {
-    this.state = state;
+  constructor(
+    { state, topics }: Pick<ClassDefinition, "state" | "topics">,
+    objectId = "a",
+    resources: Readonly<Record<string, unknown>> = {},
+  ) {
+    this.state = state();
+    this.#declared = topics;
     this.objectId = objectId;
     this.host = { id: "host-1", region: "ams", resources };
   }
 
   readonly topics = {
-    publish: (topic: string, message: unknown) => void this.published.push({ topic, message }),
+    /** As an activation does it: what is refused is not published. */
+    publish: (topic: string, message: unknown) => {
+      this.payloads.push(topicPayload(this.#declared.get(topic)?.schema, message));
+      this.published.push({ topic, message });
+    },
     subscriberCount: () => 0,
+    presence: () => ({ count: 0, members: [] }),
   };
   readonly sockets = { count: 0, list: () => [], closeAll: () => undefined };
 
@@ -91,7 +105,7 @@ export class FakeHost {
   ) {
     const definition = definitionOf(objectClass);
     const { id = "a", resources } = options;
-    this.scope = new FakeScope(definition.state(), id, resources);
+    this.scope = new FakeScope(definition, id, resources);
     this.#fetch = compileClass(objectClass, definition);
     this.#root = `/${definition.name}/${encodeURIComponent(id)}`;
   }
@@ -159,6 +173,7 @@ function definitionOf(objectClass: AnyObjectClass): ClassDefinition {
 /** A client's socket that keeps what was sent to it. */
 export class FakeSocket implements RawSocket {
   readonly id = "socket-1";
+  readonly kind = "websocket";
   readonly remoteAddress = "192.0.2.1";
   readonly data: object;
   readonly behaviour: SocketBehaviour;
@@ -170,6 +185,8 @@ export class FakeSocket implements RawSocket {
   binaryType: RawSocket["binaryType"] = "uint8array";
   attachment: unknown;
   tags: readonly string[] = [];
+  /** What it last listened with. */
+  since: string | undefined;
 
   constructor(data: object, behaviour: SocketBehaviour) {
     this.data = data;
@@ -196,6 +213,9 @@ export class FakeSocket implements RawSocket {
   publish(topic: string, message: string | BufferSource): number {
     return this.published.push({ topic, message });
   }
+  publishMessage(topic: string, message: unknown): number {
+    return this.published.push({ topic, message: topicPayload(undefined, message).data });
+  }
   publishText(topic: string, data: string): number {
     return this.publish(topic, data);
   }
@@ -204,6 +224,10 @@ export class FakeSocket implements RawSocket {
   }
   subscribe(topic: string): void {
     this.subscriptions.push(topic);
+  }
+  listen(topic: string, since: string | undefined): void {
+    this.since = since;
+    this.subscribe(topic);
   }
   unsubscribe(topic: string): void {
     const index = this.subscriptions.indexOf(topic);

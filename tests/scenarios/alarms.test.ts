@@ -1,20 +1,24 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { type Client, createClient } from "@libsql/client";
 import { object } from "stateful-objects";
 import type { RunningHost } from "../../apps/server/index.ts";
+import { sweepIntervalMs } from "../../infra/storage/alarm-sweeper.ts";
 import { encodeValue } from "../../infra/storage/storage-codec.ts";
 import { type Cluster, directoryKinds, startCluster } from "../support/cluster.ts";
 import { freePort } from "../support/sqld.ts";
+import { slowest } from "../support/slowness.ts";
 import { until } from "../support/wait.ts";
 import clock, { type Fired } from "./alarm-objects/clock.ts";
 
 const root = join(import.meta.dir, "../..");
 const token = "a-token-that-only-tests-use";
-/** How late an alarm may be while a host is there to fire it. */
-const lateMsMax = 2_000;
-/** As clusters of tests have it. */
-const leaseTtlMs = 3_000;
+/** What firing takes, and waking before it: four cold starts on these hosts at the same time, and a little on a fast machine. */
+const firingMsMax = (slowestStartMs: number) => Math.max(500, 4 * slowestStartMs);
+/** How late an alarm may be while a host is there to fire it: until a sweep finds it, with the jitter, and what firing takes. */
+const lateMsMax = (slowestStartMs: number) => 1.2 * sweepIntervalMs + 300 + firingMsMax(slowestStartMs);
+/** Of all hosts: no shorter than a busy machine may let one stand still. */
+const leaseTtlMs = 6_000;
 /** Between the first attempt and the second. */
 const backoffMsMax = 1_500;
 const hourMs = 3_600_000;
@@ -26,10 +30,22 @@ for (const directory of directoryKinds) {
     let client: Client;
     let child: Bun.Subprocess | undefined;
     beforeAll(async () => {
-      cluster = await startCluster({ classes: [clock, plain], directory, config: { adminToken: token } });
+      cluster = await startCluster({
+        classes: [clock, plain],
+        directory,
+        config: { adminToken: token, leaseTtlMs },
+      });
       client = createClient({ url: cluster.directoryUrl });
     });
+    let testEnds = new AbortController();
+    let starting = Promise.resolve(0);
+    beforeEach(() => {
+      testEnds = new AbortController();
+      starting = slowest(coldStart, testEnds.signal);
+    });
     afterEach(async () => {
+      testEnds.abort();
+      await starting;
       child?.kill("SIGKILL");
       await child?.exited;
     });
@@ -41,13 +57,28 @@ for (const directory of directoryKinds) {
     const running = () => cluster.hosts.filter(({ parts }) => parts.leases.session.isValid());
     const anyUrl = (path: string) => `http://localhost:${running()[0]?.port}${path}`;
 
-    /** Asked again where the object is on its way from one host to another. */
+    let starts = 0;
+    const coldStart = () =>
+      fetch(anyUrl(`/clock/probe-${starts++}`)).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    /** While this test ran. */
+    function slowestStartMs(): Promise<number> {
+      testEnds.abort();
+      return starting;
+    }
+
+    /**
+     * Asked again where the object is on its way from one host to another, and where a host lost its session meanwhile and does
+     * not know whether an alarm is set: set twice is set once.
+     */
     async function ask(path: string, body?: unknown): Promise<Response> {
       return until(`an answer from ${path}`, async () => {
         const headers = { "content-type": "application/json" };
         const init = body === undefined ? {} : { method: "POST", headers, body: JSON.stringify(body) };
         const response = await fetch(anyUrl(path), init);
-        if (response.status === 503) return undefined;
+        if (isPassing(response.status)) return undefined;
         expect(response.status).toBe(200);
         return response;
       });
@@ -63,7 +94,7 @@ for (const directory of directoryKinds) {
           })
         ).rows[0]?.n,
       );
-    const allFired = (like: string, limitMs: number) =>
+    const allFired = (like: string, limitMs?: number) =>
       until(`all alarms of ${like} have fired`, async () => (await rowsLeft(like)) === 0, limitMs);
     const livesOn = (id: string): RunningHost[] =>
       cluster.hosts.filter(({ parts }) =>
@@ -80,14 +111,11 @@ for (const directory of directoryKinds) {
       const started = startChild(cluster.directoryUrl, port);
       child = started;
       const health = () => fetch(`http://127.0.0.1:${port}/-/health`);
-      await until(
-        "the other process serves",
-        () =>
-          health().then(
-            ({ ok }) => ok,
-            () => false,
-          ),
-        15_000,
+      await until("the other process serves", () =>
+        health().then(
+          ({ ok }) => ok,
+          () => false,
+        ),
       );
       return started;
     }
@@ -122,48 +150,49 @@ for (const directory of directoryKinds) {
 
     test("one of a live object fires when it is due, and not before", async () => {
       await ask("/clock/live/set", { soon: 300, later: 600 });
-      await allFired("live", 5_000);
+      await allFired("live");
       const [soon, later] = await fired("live");
       for (const [name, firing] of Object.entries({ soon, later })) {
         expect(firing).toMatchObject({ name, attempt: 1 });
-        expect(firing?.lateMs).toBeWithin(0, 500);
+        expect(firing?.lateMs).toBeWithin(0, firingMsMax(await slowestStartMs()));
       }
     });
 
     test("one of an object that went to sleep wakes it", async () => {
-      await ask("/clock/sleepy/set", { nap: 4_000 });
-      await until("it sleeps", () => livesOn("sleepy").length === 0, 3_500);
-      await allFired("sleepy", 8_000);
+      await ask("/clock/sleepy/set", { nap: 6_000 });
+      await until("it sleeps", () => livesOn("sleepy").length === 0);
+      expect(await rowsLeft("sleepy")).toBe(1);
+      await allFired("sleepy");
       const [nap] = await fired("sleepy");
       expect(nap).toMatchObject({ name: "nap" });
-      expect(nap?.lateMs).toBeWithin(0, lateMsMax);
-    }, 20_000);
+      expect(nap?.lateMs).toBeWithin(0, lateMsMax(await slowestStartMs()));
+    }, 60_000);
 
     test("one of a stopped host's object fires on another", async () => {
-      await ask("/clock/moved/set", { move: 1_500 });
+      await ask("/clock/moved/set", { move: 4_000 });
       const [owner] = livesOn("moved");
       if (owner === undefined) throw new Error("Somebody has it.");
       await owner.stop();
-      await allFired("moved", 8_000);
+      await allFired("moved");
       const [move] = await fired("moved");
       expect(move?.region).not.toBe(owner.region);
-      expect(move?.lateMs).toBeWithin(0, lateMsMax);
+      expect(move?.lateMs).toBeWithin(0, lateMsMax(await slowestStartMs()));
       await cluster.add(owner.region);
-    }, 20_000);
+    }, 60_000);
 
     test("one whose host is gone for good fires elsewhere once the lease has ended", async () => {
       const port = await freePort();
       const killed = await servingChild(port);
-      await post(`http://127.0.0.1:${port}/clock/orphan/set`, { left: 4_500 });
+      await post(`http://127.0.0.1:${port}/clock/orphan/set`, { left: leaseTtlMs + 1_500 });
       killed.kill("SIGKILL");
       await killed.exited;
       expect(livesOn("orphan")).toEqual([]);
-      await allFired("orphan", 12_000);
+      await allFired("orphan");
       const [left] = await fired("orphan");
       expect(left?.region).not.toBe("lhr");
-      // Its lease has ended 3 s after its last renewal, which is before the alarm is due.
-      expect(left?.lateMs).toBeWithin(0, lateMsMax);
-    }, 40_000);
+      // Its lease has ended `leaseTtlMs` after its last renewal, which is before the alarm is due.
+      expect(left?.lateMs).toBeWithin(0, lateMsMax(await slowestStartMs()));
+    }, 60_000);
 
     test("1,000 of 100 objects all fire, in time, while hosts stop and start and one is killed", async () => {
       const port = await freePort();
@@ -178,7 +207,7 @@ for (const directory of directoryKinds) {
       let killeds: ReadonlySet<string> = new Set();
       for (const [round, region] of ["iad", "ams", "nrt", "iad"].entries()) {
         const left = 900 - round * 150;
-        await until(`${left} are left`, async () => (await rowsLeft("many-%")) <= left, 15_000);
+        await until(`${left} are left`, async () => (await rowsLeft("many-%")) <= left);
         if (round === 0) {
           // What it owns then is nobody's before its lease is over. It moves no more while that is asked.
           killed.kill("SIGSTOP");
@@ -200,9 +229,10 @@ for (const directory of directoryKinds) {
       console.log(
         `alarms on ${directory}: 1000 set, ${all.length - 1000} fired twice, ${late} ms late at most, ${lateAfterKill} ms where the host was killed`,
       );
-      expect(late).toBeLessThan(lateMsMax);
+      const firedMsMax = lateMsMax(await slowestStartMs());
+      expect(late).toBeLessThan(firedMsMax);
       // Nobody may take what a killed host had before its lease is over; and the attempt that was cut off counts.
-      expect(lateAfterKill).toBeLessThan(leaseTtlMs + backoffMsMax + lateMsMax);
+      expect(lateAfterKill).toBeLessThan(leaseTtlMs + backoffMsMax + firedMsMax);
       expect(Math.min(...all.map(({ lateMs }) => lateMs))).toBeGreaterThanOrEqual(0);
     }, 60_000);
 
@@ -214,9 +244,9 @@ for (const directory of directoryKinds) {
       ];
       const before = cluster.entries.length;
       await insert([...stuck, { id: "parked", parked: true }, ...nobodys]);
-      await allFired("stuck-%", 10_000);
+      await allFired("stuck-%");
       await insert([{ id: "stuck-again" }]);
-      await allFired("stuck-%", 10_000); // which the same pass, and those before, would have done to the parked one
+      await allFired("stuck-%"); // which the same pass, and those before, would have done to the parked one
       for (const { id } of stuck) expect(await fired(id)).toMatchObject([{ name: "old", attempt: 1 }]);
       expect(livesOn("parked")).toEqual([]);
       expect(await rowsLeft("x")).toBe(2);
@@ -225,7 +255,7 @@ for (const directory of directoryKinds) {
         .filter(({ event }) => event === "alarm.wake_failed")
         .map(({ fields }) => fields.object);
       expect(new Set(failed)).toEqual(new Set(["plain/x"]));
-    }, 40_000);
+    }, 60_000);
 
     test("a parked one is listed, and fires when an operator says so", async () => {
       await insert([{ id: "given-up", parked: true }]);
@@ -247,7 +277,7 @@ for (const directory of directoryKinds) {
       );
       await until("it has fired", async () => (await fired("given-up")).length === 1);
       expect(await storage("retry", "clock/given-up", "old")).toMatchObject({ exitCode: 1 });
-    }, 30_000);
+    }, 60_000);
 
     test("those that recur do, on their grid, also while the object sleeps and moves", async () => {
       await ask("/clock/again/every/1000", {});
@@ -255,20 +285,19 @@ for (const directory of directoryKinds) {
       await until(
         "each has come twice",
         async () => (await times("every")).length >= 2 && (await times("cron")).length >= 2,
-        8_000,
       );
       const [owner] = livesOn("again");
       await owner?.stop();
       if (owner) await cluster.add(owner.region);
       const before = (await times("every")).length;
-      await until("they go on", async () => (await times("every")).length >= before + 2, 10_000);
+      await until("they go on", async () => (await times("every")).length >= before + 2);
       for (const { dueAtMs } of await times("cron")) expect(dueAtMs % 1000).toBe(0);
       const grid = new Set((await times("every")).map(({ dueAtMs }) => dueAtMs % 1000));
       expect(grid.size).toBe(1);
       expect(new Set((await times("every")).map(({ dueAtMs }) => dueAtMs)).size).toBe(
         (await times("every")).length,
       );
-    }, 40_000);
+    }, 60_000);
 
     async function storage(...args: string[]): Promise<{ readonly text: string; readonly exitCode: number }> {
       const command = [process.execPath, "apps/cli/storage.ts", ...args, "--url", anyUrl("")];
@@ -280,10 +309,19 @@ for (const directory of directoryKinds) {
   });
 }
 
+/** `outcome_unknown` (502) and what is refused for now (503). */
+function isPassing(status: number): boolean {
+  return status === 502 || status === 503;
+}
+
 async function post(url: string, body: unknown): Promise<void> {
   const headers = { "content-type": "application/json" };
-  const response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
-  expect(response.status).toBe(200);
+  await until(`${url} is done`, async () => {
+    const { status } = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+    if (isPassing(status)) return false;
+    expect(status).toBe(200);
+    return true;
+  });
 }
 
 /** A host in a process of its own, to be killed. */

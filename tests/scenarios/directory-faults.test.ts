@@ -24,7 +24,7 @@ const cache = object("cache", { state: () => ({ count: 0 }), onDirectoryLoss: "s
   .post("/increment", ({ state, host }) => ({ count: ++state.count, host: host.id }))
   .ws("/live", { message: (ws) => void ws.send(++ws.data.state.count) });
 
-const ttlMs = 1500;
+const ttlMs = 3_000;
 let cluster: Cluster;
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -66,26 +66,30 @@ test("L3 L10 a primary that accepts and never answers: the loop goes on, and the
 
   let longestPauseMs = 0;
   let lastTickMs = performance.now();
+  const heldAtMs = performance.now();
+  // From before the last renewal that was answered: never longer than the lease, whenever the answers stopped.
+  const mayBeValid = () => performance.now() - heldAtMs < ttlMs;
+  let hasOverstayed = false;
   const ticking = setInterval(() => {
     longestPauseMs = Math.max(longestPauseMs, performance.now() - lastTickMs);
     lastTickMs = performance.now();
+    if (!mayBeValid() && session.isValid()) hasOverstayed = true;
   }, 5);
-  const heldAtMs = performance.now();
   proxy.requests("hold");
-  await until(
-    "the host stops serving",
-    async () => (await increment("iad", "a")).code === "session_over",
-    ttlMs + 2000,
-  );
-  const fencedAfterMs = performance.now() - heldAtMs;
+  await until("the host stops serving", async () => {
+    const mayBeServed = mayBeValid();
+    const { status, code } = await increment("iad", "a");
+    if (!mayBeServed) expect(status).not.toBe(200);
+    return code === "session_over";
+  });
+  await until("its time is over", () => !mayBeValid());
   clearInterval(ticking);
 
   expect(session.isValid()).toBe(false);
-  // From before the last renewal that was answered: never longer than the lease, whenever the answers stopped.
-  expect(fencedAfterMs).toBeLessThan(ttlMs);
+  expect(hasOverstayed).toBe(false);
   expect(longestPauseMs).toBeLessThan(ttlMs / 3);
   expect(await increment("iad", "fresh")).toMatchObject({ status: 503 });
-}, 20_000);
+}, 60_000);
 
 test("L1 a primary that was away too long costs no memory state, no socket and no message order", async () => {
   const { proxy } = await startBehindProxy(["iad", "ams"]);
@@ -108,33 +112,24 @@ test("L1 a primary that was away too long costs no memory state, no socket and n
   proxy.requests("drop");
   let count = 0;
   let unknown = 0;
-  await until(
-    "the host stops serving",
-    async () => {
-      const answer = await increment("iad", "a");
-      count = answer.count ?? count;
-      // The lease ran out while its handler ran: it may have counted.
-      if (answer.code === "outcome_unknown") unknown += 1;
-      return answer.code === "session_over";
-    },
-    ttlMs + 2000,
-  );
+  await until("the host stops serving", async () => {
+    const answer = await increment("iad", "a");
+    count = answer.count ?? count;
+    // The lease ran out while its handler ran: it may have counted.
+    if (answer.code === "outcome_unknown") unknown += 1;
+    return answer.code === "session_over";
+  });
   const sessions = ["iad", "ams"].map((region) => cluster.host(region).parts.leases.session);
-  await until("both sessions have run out", () => sessions.every((session) => !session.isValid()), ttlMs);
+  await until("both sessions have run out", () => sessions.every((session) => !session.isValid()));
   proxy.requests("flow");
   await until(
     "both hosts have new sessions",
     () => sessionOf("iad") !== before.iad && sessionOf("ams") !== before.ams,
-    10_000,
   );
-  const after = await until(
-    "the object is served again",
-    async () => {
-      const answer = await increment("ams", "a");
-      return answer.status === 200 && answer;
-    },
-    10_000,
-  );
+  const after = await until("the object is served again", async () => {
+    const answer = await increment("ams", "a");
+    return answer.status === 200 && answer;
+  });
 
   expect(after.host).toBe(cluster.host("iad").hostId);
   expect(after.count).toBeGreaterThan(count);
@@ -145,7 +140,7 @@ test("L1 a primary that was away too long costs no memory state, no socket and n
     () => heard.filter((text) => text.endsWith(` ${after.count}`)).length === 2,
   );
   expect(closes).toEqual([]);
-}, 30_000);
+}, 60_000);
 
 test("L1 an object that another host took meanwhile is not adopted: its old copy ends, and its sockets hear the new one", async () => {
   const { sqld, proxy } = await startBehindProxy(["iad"]);
@@ -161,33 +156,25 @@ test("L1 an object that another host took meanwhile is not adopted: its old copy
   const other = await cluster.add("ams", {
     directory: { url: sqld.httpUrl, authToken: undefined, replicaUrl: undefined },
   });
-  const taken = await until(
-    "the other host may take the object",
-    async () => {
-      const answer = await increment("ams", "a");
-      return answer.host === other.hostId && answer;
-    },
-    ttlMs * 4,
-  );
+  const taken = await until("the other host may take the object", async () => {
+    const answer = await increment("ams", "a");
+    return answer.host === other.hostId && answer;
+  });
   expect(taken).toMatchObject({ status: 200, count: 1 });
   expect(await increment("iad", "a")).not.toMatchObject({ status: 200 });
 
   proxy.requests("flow");
-  const forwarded = await until(
-    "the first host forwards",
-    async () => {
-      const answer = await increment("iad", "a");
-      return answer.status === 200 && answer;
-    },
-    10_000,
-  );
+  const forwarded = await until("the first host forwards", async () => {
+    const answer = await increment("iad", "a");
+    return answer.status === 200 && answer;
+  });
   expect(forwarded).toMatchObject({ count: 2, host: other.hostId });
   await until("the socket is attached to the new owner", async () => {
     const { count } = await increment("ams", "a");
     return until("it hears", () => heard.includes(String(count)), 500).catch(() => false);
   });
   expect(closes).toEqual([]);
-}, 30_000);
+}, 60_000);
 
 test("L2 a host that is gone for good is followed by another after its lease, and not before", async () => {
   const { proxy, sqld } = await startBehindProxy(["iad"]);
@@ -203,21 +190,17 @@ test("L2 a host that is gone for good is followed by another after its lease, an
 
   const { session } = cluster.host("iad").parts.leases;
   proxy.requests("drop");
-  const taken = await until(
-    "the other host takes the object",
-    async () => {
-      const wasValid = session.isValid();
-      const answer = await increment("ams", "a");
-      if (answer.host === other.hostId) return answer;
-      // Whoever asks after the old owner's time gets no answer from it.
-      if (!wasValid) expect(answer.status).not.toBe(200);
-      return false;
-    },
-    ttlMs * 4,
-  );
+  const taken = await until("the other host takes the object", async () => {
+    const wasValid = session.isValid();
+    const answer = await increment("ams", "a");
+    if (answer.host === other.hostId) return answer;
+    // Whoever asks after the old owner's time gets no answer from it.
+    if (!wasValid) expect(answer.status).not.toBe(200);
+    return false;
+  });
   expect(session.isValid()).toBe(false);
   expect(taken).toMatchObject({ count: 1, host: other.hostId });
-}, 30_000);
+}, 60_000);
 
 test("L8 a class that serves without the directory goes on at its owner, from every region, marked; and is adopted after", async () => {
   const { proxy } = await startBehindProxy(["iad", "ams"]);
@@ -230,14 +213,10 @@ test("L8 a class that serves without the directory goes on at its owner, from ev
   await new Promise((resolve) => socket.addEventListener("open", resolve));
 
   proxy.requests("drop");
-  const degraded = await until(
-    "the owner serves without a lease",
-    async () => {
-      const response = await call("ams", "/cache/a/increment");
-      return response.headers.get("stateful-degraded") === "directory" && response;
-    },
-    ttlMs * 3,
-  );
+  const degraded = await until("the owner serves without a lease", async () => {
+    const response = await call("ams", "/cache/a/increment");
+    return response.headers.get("stateful-degraded") === "directory" && response;
+  });
   expect([degraded.status, (await degraded.json()).host]).toEqual([200, host]);
   socket.send("more");
   await until("a socket at the other edge is answered as well", () => heard.length > 0);
@@ -245,13 +224,9 @@ test("L8 a class that serves without the directory goes on at its owner, from ev
   expect((await call("ams", "/counter/a/increment")).status).toBe(503);
 
   proxy.requests("flow");
-  const after = await until(
-    "the directory's first word ends it",
-    async () => {
-      const response = await call("ams", "/cache/a/increment");
-      return response.ok && response.headers.get("stateful-degraded") === null && response;
-    },
-    15_000,
-  );
+  const after = await until("the directory's first word ends it", async () => {
+    const response = await call("ams", "/cache/a/increment");
+    return response.ok && response.headers.get("stateful-degraded") === null && response;
+  });
   expect((await after.json()).count).toBeGreaterThan(Number(heard.at(-1)));
-}, 40_000);
+}, 60_000);

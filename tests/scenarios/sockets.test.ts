@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
@@ -95,8 +95,18 @@ const queue = object("queue", { ...inIad, concurrency: "serial" }).ws("/", {
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await startCluster({ classes: [talk, queue], regions: ["iad", "ams"] });
+  cluster = await startCluster({
+    classes: [talk, queue],
+    regions: ["iad", "ams"],
+    config: { leaseTtlMs: 15_000 }, // a handler that fills a link holds up the loop that all share
+  });
 });
+let tests = 0;
+/** What holds up the loop for long, as floods do on a slow machine, has hosts refuse new objects for a while. */
+beforeEach(async () => {
+  const path = `/talk/fresh${tests++}/count/all`;
+  await until("new objects start", async () => (await fetch(cluster.url("iad", path))).ok, 60_000);
+}, 60_000);
 afterAll(async () => {
   for (const { go } of witnesses.values()) go.resolve();
   await cluster.stop();
@@ -434,7 +444,7 @@ describe("a reader that is too slow", () => {
       slow.close();
       await gone(id);
     },
-    20_000,
+    60_000,
   );
 });
 
@@ -488,7 +498,7 @@ describe("a host that goes", () => {
     expect((await own.closed())[0]).toBe(1012);
     other.send("meanwhile");
     await cluster.add("iad");
-    expect(await other.hears(1, 10_000)).toEqual(["?meanwhile"]);
+    expect(await other.hears(1)).toEqual(["?meanwhile"]);
     await until("it is subscribed", async () => (await counts("owner-stops")).subscribers === 1);
     expect(other.closing).toBeUndefined();
     other.close();

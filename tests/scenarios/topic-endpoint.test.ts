@@ -1,19 +1,35 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { object } from "stateful-objects";
+import { t } from "elysia";
+import { object, type Topics, topic } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { EventClient } from "../support/event-client.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { SocketClient, type SocketClientOptions } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
 
+/** Where the topic's name is the client's, the compiler cannot know it. */
+interface Named {
+  readonly topics: Topics;
+  readonly params: { readonly topic: string };
+  readonly request: Request;
+}
+
 const feed = object("feed", {
   placement: { regions: ["iad"] },
   state: () => ({ members: ["ada"] }),
+  limits: { messageBytesMax: 200_000 },
   topics: {
     news: { subscribe: "anyone" },
     wall: { subscribe: "anyone", publish: "clients" },
+    typed: topic({
+      schema: t.Object({ from: t.String(), text: t.String({ maxLength: 5 }) }),
+      subscribe: "anyone",
+      publish: "clients",
+    }),
     "with space/and slash": { subscribe: "anyone" },
     inner: {},
     members: {
+      publish: "clients",
       subscribe: async ({ request, state, topic, objectId }) =>
         topic === "members" && objectId !== "" && state.members.includes(request.headers.get("x-name") ?? ""),
     },
@@ -28,10 +44,12 @@ const feed = object("feed", {
     set.headers["x-hook"] = "ran";
     return headers["x-banned"] === "yes" ? status(401, "banned") : undefined;
   })
-  .get("/count/:topic", ({ topics, params }) => topics.subscriberCount(decodeURIComponent(params.topic)))
+  .get("/count/:topic", ({ topics, params }: Named) =>
+    topics.subscriberCount(decodeURIComponent(params.topic)),
+  )
   .post(
     "/publish/:topic",
-    async ({ topics, params, request }) => {
+    async ({ topics, params, request }: Named) => {
       topics.publish(decodeURIComponent(params.topic), await request.text());
     },
     { parse: "none" },
@@ -79,55 +97,14 @@ function socket(
   );
 }
 
-/** A client of server-sent events. */
-class EventClient {
-  readonly response: Response;
-  text = "";
-  isOver = false;
-  readonly #leaving: AbortController;
-
-  private constructor(response: Response, leaving: AbortController) {
-    this.response = response;
-    this.#leaving = leaving;
-    void this.#read();
-  }
-
-  static async open(region: string, id: string, topic: string, headers = {}): Promise<EventClient> {
-    const leaving = new AbortController();
-    const url = cluster.url(region, `/feed/${id}/-/topics/${encodeURIComponent(topic)}`);
-    const init = { headers: { accept: "text/event-stream", ...headers }, signal: leaving.signal };
-    return new EventClient(await fetch(url, init), leaving);
-  }
-
-  /** The data of all events so far. */
-  get events(): string[] {
-    const blocks = this.text.split("\n\n").slice(0, -1);
-    return blocks
-      .map((block) => block.split("\n").filter((line) => line.startsWith("data: ")))
-      .filter((lines) => lines.length > 0)
-      .map((lines) => lines.map((line) => line.slice(6)).join("\n"));
-  }
-
-  close(): void {
-    this.#leaving.abort();
-  }
-
-  async #read(): Promise<void> {
-    const decoder = new TextDecoder();
-    try {
-      for await (const chunk of this.response.body ?? [])
-        this.text += decoder.decode(chunk, { stream: true });
-    } catch {
-      // Broken off, by either side.
-    }
-    this.isOver = true;
-  }
+function events(region: string, id: string, topic: string, headers = {}): Promise<EventClient> {
+  return EventClient.open(cluster.url(region, `/feed/${id}/-/topics/${encodeURIComponent(topic)}`), headers);
 }
 
 describe.each([...ways])("%s", (way, region) => {
   test("a WebSocket and an event stream hear what is published, in order, each once", async () => {
     const id = `hear-${way}`;
-    const [listener, stream] = [await socket(region, id, "news"), await EventClient.open(region, id, "news")];
+    const [listener, stream] = [await socket(region, id, "news"), await events(region, id, "news")];
     expect(stream.response.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
     await until("both are subscribed", async () => (await count(id)) === 2);
     for (const text of ["one", "two\nlines", "", "three"]) await publish(id, text);
@@ -148,11 +125,11 @@ describe.each([...ways])("%s", (way, region) => {
   test("ws.publish of a handler reaches event streams at the sender's edge and elsewhere", async () => {
     const id = `mixed-${way}`;
     const sender = await SocketClient.open(cluster.socketUrl(region, `/feed/${id}/live`));
-    const streams = [await EventClient.open("iad", id, "news"), await EventClient.open("ams", id, "news")];
+    const streams = [await events("iad", id, "news"), await events("ams", id, "news")];
     await until("all are subscribed", async () => (await count(id)) === 3);
     sender.send("hello");
-    await until("the streams hear", () => streams.every(({ events }) => events.length > 0));
-    expect(streams.map(({ events }) => events)).toEqual([["hello"], ["hello"]]);
+    await until("the streams hear", () => streams.every((stream) => stream.events.length > 0));
+    expect(streams.map((stream) => stream.events)).toEqual([["hello"], ["hello"]]);
     expect(sender.heard).toEqual([]);
     sender.close();
     for (const stream of streams) stream.close();
@@ -185,6 +162,70 @@ describe.each([...ways])("%s", (way, region) => {
     await until("it is unsubscribed", async () => (await count(`server-${way}`)) === 0);
   });
 
+  test("O7 what does not match a topic's schema closes its sender with 1007, and nobody hears it", async () => {
+    const id = `typed-${way}`;
+    const [listener, sender] = [await socket("iad", id, "typed"), await socket(region, id, "typed")];
+    await until("both are subscribed", async () => (await count(id, "typed")) === 2);
+    sender.send(' {"from": "ann", "text": "hello"}');
+    expect(await sender.hears(1)).toEqual(['{"from":"ann","text":"hello"}']);
+    sender.send('{"from":"ann","text":"hello you"}');
+    const [code, reason] = await sender.closed();
+    expect(code).toBe(1007);
+    expect(reason).toStartWith(
+      'The topic "typed" does not take this message at /text: Expected string length',
+    );
+    expect(listener.heard).toEqual(['{"from":"ann","text":"hello"}']);
+    listener.close();
+  });
+
+  test("O8 what is posted to a topic's address is heard like what is sent there", async () => {
+    const id = `posted-${way}`;
+    const [wall, typed] = [await socket("iad", id, "wall"), await events(region, id, "typed")];
+    const posted = async (topic: string, type: string, body: BodyInit, headers = {}) => {
+      const url = cluster.url(region, `/feed/${id}/-/topics/${topic}`);
+      const init = { method: "POST", headers: { "content-type": type, ...headers }, body };
+      const response = await fetch(url, init);
+      return [response.status, await response.json(), response.headers.get("x-hook")];
+    };
+    await until(
+      "both are subscribed",
+      async () => (await count(id, "wall")) + (await count(id, "typed")) === 2,
+    );
+    const accepted = [202, {}, "ran"];
+    expect(await posted("wall", "text/plain", "a text")).toEqual(accepted);
+    expect(await posted("wall", "application/json", '{ "a": [1] }')).toEqual(accepted);
+    expect(await posted("wall", "application/octet-stream", new Uint8Array([0, 255]))).toEqual(accepted);
+    expect(await posted("typed", "application/json", '{"from":"bob","text":"hi"}')).toEqual(accepted);
+    expect(await posted("members", "text/plain", "mine", { "x-name": "ada" })).toEqual(accepted);
+    expect(await wall.hears(3)).toEqual(["a text", '{"a":[1]}', new Uint8Array([0, 255])]);
+    await until("the stream hears", () => typed.events.length > 0);
+
+    const refused = (status: number, code: string) => [status, expect.objectContaining({ code }), "ran"];
+    expect(await posted("typed", "application/json", '{"from":"bob"}')).toEqual(
+      refused(422, "invalid_input"),
+    );
+    expect(await posted("wall", "application/json", "{")).toEqual([400, expect.anything(), null]); // no hook has run
+    expect(await posted("news", "text/plain", "mine")).toEqual(refused(403, "topic_closed"));
+    expect(await posted("inner", "text/plain", "mine")).toEqual(refused(403, "topic_closed"));
+    expect(await posted("members", "text/plain", "mine")).toEqual(refused(403, "topic_closed"));
+    expect([typed.events, wall.heard.length]).toEqual([['{"from":"bob","text":"hi"}'], 3]);
+    wall.close();
+    typed.close();
+  });
+
+  test("O8 a posted message is held to the limit of a socket's, whether its length is told or not", async () => {
+    const url = cluster.url(region, `/feed/long-${way}/-/topics/wall`);
+    const post = (body: BodyInit) => fetch(url, { method: "POST", body });
+    const text = "x".repeat(200_000);
+    expect((await post(text)).status).toBe(202);
+    const chunks = () => new Blob([text, "!"]).stream();
+    for (const body of [`${text}!`, chunks()]) {
+      const response = await post(body);
+      expect([response.status, (await response.json()).code]).toEqual([413, "body_too_large"]);
+    }
+    expect((await post("still there")).status).toBe(202);
+  });
+
   test.each(["inner", "undeclared", "members", "hasOwnProperty"])(
     "T3 the topic %p is closed to a stranger, 403",
     async (topic) => {
@@ -203,7 +244,7 @@ describe.each([...ways])("%s", (way, region) => {
   test("a function decides for each request, with the object's state at hand", async () => {
     const [listener, stream] = [
       await socket(region, `asked-${way}`, "members", { headers: { "x-name": "ada" } }),
-      await EventClient.open(region, `asked-${way}`, "members", { "x-name": "ada" }),
+      await events(region, `asked-${way}`, "members", { "x-name": "ada" }),
     ];
     await until("both are subscribed", async () => (await count(`asked-${way}`, "members")) === 2);
     await publish(`asked-${way}`, "hello", "members");
@@ -236,7 +277,7 @@ describe.each([...ways])("%s", (way, region) => {
     const id = `slow-${way}`;
     const slow = await RawClient.connect(cluster.host(region).port);
     slow.head(`GET /feed/${id}/-/topics/news`, ["Accept: text/event-stream"]);
-    const quick = await EventClient.open(region, id, "news");
+    const quick = await events(region, id, "news");
     await until("both are subscribed", async () => (await count(id)) === 2);
     slow.socket.pause();
     const messages = 150;
@@ -271,8 +312,8 @@ describe.each([...ways])("%s", (way, region) => {
 });
 
 test("E14 a host that stops ends its own event streams, and says so; those of other edges hear the next owner", async () => {
-  const own = await EventClient.open("iad", "end", "news");
-  const other = await EventClient.open("ams", "end", "news");
+  const own = await events("iad", "end", "news");
+  const other = await events("ams", "end", "news");
   await until("both are subscribed", async () => (await count("end")) === 2);
   await cluster.host("iad").stop();
   await until("its own has ended", () => own.isOver);

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "bun:test";
 import type { ObjectName } from "../../infra/lease/stored-objects.ts";
+import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
 import {
   AlarmSweeper,
@@ -180,6 +181,21 @@ test("an object that fails is tried again with a back-off of up to 30 s, and log
   expect(lastGap).toBeGreaterThanOrEqual(30_000);
   expect(lastGap).toBeLessThan(31_300);
   expect(scene.warnings).toHaveLength(3);
+});
+
+test.each([
+  "no_eligible_host",
+  "session_over",
+  "directory_recovering",
+  "directory_unavailable",
+  "host_full",
+] as const)("A5 what heals by itself (%s) is tried again every second", async (code) => {
+  const scene = new Scene();
+  scene.due = ["one"];
+  scene.wake = () => Promise.reject(new StatefulError(code, "for now"));
+  await scene.start();
+  await scene.clock.advance(30_000);
+  expect(scene.woken.length).toBeGreaterThanOrEqual(15);
 });
 
 test("after a success the back-off begins anew", async () => {

@@ -5,7 +5,7 @@ import { systemClock } from "../../infra/lib/clock.ts";
 
 /** Makes the directory on a server as good as new: its tables are there, and know nothing. */
 export async function clearDirectory(url: string): Promise<void> {
-  const connection = new RemoteConnection({ clock: systemClock, url, timeLimitMs: 5_000 });
+  const connection = new RemoteConnection({ clock: systemClock, url, timeLimitMs: 20_000 });
   await migrate(connection);
   await connection.close();
   const client = createClient({ url });

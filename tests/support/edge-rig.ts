@@ -119,6 +119,10 @@ export class FakeOwner implements EdgeEvents {
     return new Map(this.taken);
   }
 
+  positions(positions: ReadonlyMap<string, string>): void {
+    this.told.push(["positions", Object.fromEntries(positions)]);
+  }
+
   roll(records: readonly SocketRecord[], scope: "all" | "missing", isLast: boolean): void {
     for (const record of records) {
       this.told.push(["record", record.number, record.handled]);

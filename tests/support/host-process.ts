@@ -3,7 +3,7 @@ import { freePort } from "./sqld.ts";
 import { until } from "./wait.ts";
 
 const root = join(import.meta.dir, "../..");
-const startLimitMs = 20_000;
+const startLimitMs = 60_000;
 const stopLimitMs = 60_000;
 const entriesMax = 5_000;
 const startAttemptsMax = 3;

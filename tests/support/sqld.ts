@@ -63,7 +63,7 @@ export class Sqld {
       stdout: "ignore",
       stderr: "ignore",
     });
-    await until(`sqld answers at ${this.httpUrl}`, () => this.#answers(), 15_000);
+    await until(`sqld answers at ${this.httpUrl}`, () => this.#answers(), 60_000);
   }
 
   /** As a power cut would: nothing is flushed. */

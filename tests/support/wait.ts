@@ -1,4 +1,6 @@
 const pollIntervalMs = 5;
+/** Says that a thing will not happen, and less than `bun test --timeout`: not how fast it must, which a slow machine decides. */
+const defaultLimitMs = 20_000;
 
 /** What `condition` gives while there is nothing yet. */
 type NotYet = undefined | false;
@@ -11,7 +13,7 @@ type NotYet = undefined | false;
 export function until<T>(
   what: string,
   condition: () => T | NotYet | Promise<T | NotYet>,
-  limitMs = 5_000,
+  limitMs = defaultLimitMs,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     let isOver = false;

@@ -1,13 +1,15 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { SocketData } from "../../infra/object/socket-message.ts";
+import type { TopicMessage } from "../../infra/topics/topic-message.ts";
+import { said } from "../support/topic-message.ts";
 import { type TopicEdge, TopicHub } from "../../infra/topics/topic-hub.ts";
 
 class NotingEdge implements TopicEdge {
   readonly heard: [string, string, SocketData, number][] = [];
   isCongested = false;
-  publish(objectKey: string, topic: string, message: SocketData, except: number): boolean {
-    if (!this.isCongested) this.heard.push([objectKey, topic, message, except]);
+  publish(objectKey: string, { topic, data }: TopicMessage, except: number): boolean {
+    if (!this.isCongested) this.heard.push([objectKey, topic, data, except]);
     return !this.isCongested;
   }
 }
@@ -18,7 +20,7 @@ test("T1 a publish is one message to each edge that has subscribers, however man
   for (let n = 0; n < 5; n++) hub.subscribe("chat", near);
   hub.subscribe("chat", far);
   hub.subscribe("other", deaf);
-  hub.publish("chat", "hello");
+  hub.publish(said("chat", "hello"));
   expect(near.heard).toEqual([["room/a", "chat", "hello", 0]]);
   expect(far.heard).toEqual(near.heard);
   expect(deaf.heard).toEqual([]);
@@ -30,7 +32,7 @@ test("a socket is left out at its own edge only", () => {
   const [near, far] = [new NotingEdge(), new NotingEdge()];
   hub.subscribe("chat", near);
   hub.subscribe("chat", far);
-  hub.publish("chat", "hello", { edge: near, socketId: 7 });
+  hub.publish(said("chat", "hello"), { edge: near, socketId: 7 });
   expect([near.heard[0]?.[3], far.heard[0]?.[3]]).toEqual([7, 0]);
 });
 
@@ -40,9 +42,9 @@ test("the edges that could not take a message are named, and the others have it"
   hub.subscribe("chat", near);
   hub.subscribe("chat", far);
   near.isCongested = true;
-  expect(hub.publish("chat", "hello")).toEqual([near]);
+  expect(hub.publish(said("chat", "hello"))).toEqual([near]);
   expect(far.heard).toHaveLength(1);
-  expect(hub.publish("nobody listens", "hello")).toEqual([]);
+  expect(hub.publish(said("nobody listens", "hello"))).toEqual([]);
 });
 
 test("counts are exact after any mix of subscribing and unsubscribing, and never below zero", () => {
@@ -66,7 +68,7 @@ test("counts are exact after any mix of subscribing and unsubscribing, and never
         const counts = expected.get(topic) ?? new Map<TopicEdge, number>();
         expect(hub.subscriberCount(topic)).toBe([...counts.values()].reduce((sum, count) => sum + count, 0));
         for (const edge of edges) edge.heard.length = 0;
-        hub.publish(topic, "x");
+        hub.publish(said(topic, "x"));
         for (const edge of edges) expect(edge.heard.length).toBe((counts.get(edge) ?? 0) > 0 ? 1 : 0);
       }
     }),

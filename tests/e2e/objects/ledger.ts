@@ -5,10 +5,11 @@ import { object } from "stateful-objects";
 export default object("ledger", {
   state: (): { entries: string[] } => ({ entries: [] }),
   durability: "storage",
-  topics: { entries: { subscribe: "anyone" } },
+  topics: { begun: {}, entries: { subscribe: "anyone" } },
 })
-  .get("/", async ({ state, storage, host }) => ({
+  .get("/", async ({ state, storage, topics, host }) => ({
     owner: host.id,
+    listeners: topics.subscriberCount("entries"),
     entries: state.entries,
     stored: Object.fromEntries(await storage.list<string>()),
   }))
@@ -16,14 +17,14 @@ export default object("ledger", {
     "/:entry",
     async ({ params: { entry }, query, state, storage, topics, host }) => {
       topics.publish("begun", entry);
-      // What was asked for before a freeze goes on after it.
-      if (query.afterMs > 0) await new Promise((resolve) => setTimeout(resolve, query.afterMs));
+      // Until the test answers: what was asked for before a freeze goes on during it, or after it.
+      if (query.after) await fetch(query.after);
       state.entries.push(entry);
       void storage.put(entry, query.value ?? host.id);
       topics.publish("entries", `${entry} by ${host.id}`);
       return { entry, owner: host.id };
     },
-    { query: t.Object({ afterMs: t.Number({ default: 0 }), value: t.Optional(t.String()) }) },
+    { query: t.Object({ after: t.Optional(t.String()), value: t.Optional(t.String()) }) },
   )
   .ws("/live", {
     open(ws) {
