@@ -25,10 +25,7 @@ export class Feed {
   #isLive: boolean;
   #hasStood = false;
   #isStanding = false;
-  /**
-   * Whether what comes next is what follows the cursor. Not so after an answer to `oldest`, until the first message says where it
-   * began; and not so after `skipped`.
-   */
+  /** Whether what comes next is what follows the cursor. Not so after `skipped`. */
   #isExact = true;
   #hasHeard = false;
 
@@ -91,7 +88,7 @@ export class Feed {
   welcome(listener: Listener): void {
     if (!this.#isStanding) return;
     const { since, presence } = listener.options;
-    listener.subscribed(this.#position, since === undefined ? undefined : true);
+    listener.subscribed(this.#cursor, since === undefined ? undefined : true);
     if (presence && this.#present.last) listener.events.emit("presence", this.#present.last);
   }
 
@@ -101,16 +98,13 @@ export class Feed {
 
   subscribed({ position, recovered: answer }: SubscribedFrame): void {
     if (this.#isStanding && answer !== false) return; // it stands already, and nothing was missed
-    const asked = this.#isStanding ? undefined : this.#cursor;
-    const recovered = this.#isStanding ? false : this.#wasRecovered(asked, answer);
-    // Who was recovered stands where it stood: the messages that follow move it, one by one.
-    const keeps = recovered === true && asked !== oldest;
-    if (!keeps) this.#cursor = position ?? (recovered === false ? undefined : asked);
-    this.#isExact = asked !== oldest || recovered === false;
+    const recovered = this.#isStanding ? false : this.#wasRecovered(answer);
+    this.#cursor = position;
+    this.#isExact = true;
     if (recovered === false) this.#isLive = true;
     this.#isStanding = true;
     this.#hasStood = true;
-    for (const listener of [...this.#listeners]) listener.subscribed(this.#position, recovered);
+    for (const listener of [...this.#listeners]) listener.subscribed(this.#cursor, recovered);
   }
 
   message(frame: MessageFrame): void {
@@ -162,16 +156,10 @@ export class Feed {
     this.#listeners.clear();
   }
 
-  /** What the host says, or what silence means. A feed that stood and asked for nothing cannot know what it has missed. */
-  #wasRecovered(asked: string | undefined, answer: boolean | undefined): boolean | undefined {
-    if (asked === undefined) return this.#hasStood ? false : undefined;
-    if (asked === oldest) return answer ?? !this.#hasStood;
-    return answer ?? false;
-  }
-
-  /** The cursor, where it is a position. */
-  get #position(): string | undefined {
-    return this.#cursor === oldest ? undefined : this.#cursor;
+  /** What the host says, or what its silence means: who asked for no place cannot know what was missed meanwhile. */
+  #wasRecovered(answer: boolean | undefined): boolean | undefined {
+    if (this.#cursor === undefined) return this.#hasStood ? false : undefined;
+    return answer ?? this.#cursor === oldest;
   }
 
   #remember(position: string): void {

@@ -60,12 +60,13 @@ export function messageOf({ data, text, bytes }: MessageFrame): unknown {
   return text ?? data;
 }
 
-/** The fields of a `publish`. Text and bytes go as they are, as in the handlers' `topics.publish`; anything else as JSON. */
+/**
+ * The fields of a `publish`: bytes as they are, and anything else as JSON. Text too: the host publishes a JSON text as the text
+ * that it is, and on a topic with a schema `text` would have to be JSON itself.
+ */
 export function publishBody(message: unknown): string {
-  if (typeof message === "string") return JSON.stringify({ text: message });
-  if (message instanceof ArrayBuffer || ArrayBuffer.isView(message))
-    return JSON.stringify({ bytes: base64(message) });
-  return JSON.stringify({ data: message });
+  const isBytes = message instanceof ArrayBuffer || ArrayBuffer.isView(message);
+  return JSON.stringify(isBytes ? { bytes: base64(message) } : { data: message });
 }
 
 function base64(data: ArrayBuffer | ArrayBufferView): string {

@@ -18,10 +18,11 @@ export interface PresenceFrame {
   readonly count: number;
   readonly members?: readonly Member[];
   readonly joined?: readonly Member[];
-  readonly left?: readonly (Member | string)[];
+  /** Ids. */
+  readonly left?: readonly string[];
 }
 
-/** Keeps the list of members from what is told of it: the whole, or what has changed. */
+/** Keeps the list of members from what is told of it: the whole, what has changed, or only how many there are. */
 export class PresenceList {
   #members: Map<string, Member> | undefined;
   #last: Presence | undefined;
@@ -30,22 +31,16 @@ export class PresenceList {
     return this.#last;
   }
 
-  apply({ count, members, joined = [], left = [] }: PresenceFrame): Presence {
-    const known = this.#members;
-    const gone = left.map((who) => (typeof who === "string" ? { id: who } : who));
-    const isChange = members === undefined && joined.length + gone.length > 0;
-    if (members) this.#members = new Map(members.map((member) => [member.id, member]));
-    else if (!isChange && known?.size !== count) this.#members = undefined;
-    const leaving = gone.map(({ id }) => known?.get(id) ?? { id });
-    if (isChange) {
-      for (const { id } of gone) this.#members?.delete(id);
-      for (const member of joined) this.#members?.set(member.id, member);
-    }
+  apply({ count, members, joined, left = [] }: PresenceFrame): Presence {
+    const leaving = left.map((id) => this.#members?.get(id) ?? { id });
+    if (!joined) this.#members = members && new Map(members.map((member) => [member.id, member]));
+    for (const id of left) this.#members?.delete(id);
+    for (const member of joined ?? []) this.#members?.set(member.id, member);
     this.#last = {
       count,
       members: this.#members && [...this.#members.values()],
-      joined: members ? [] : joined,
-      left: members ? [] : leaving,
+      joined: joined ?? [],
+      left: leaving,
     };
     return this.#last;
   }

@@ -98,9 +98,8 @@ export class Listener {
 
   subscribed(position: string | undefined, recovered: boolean | undefined): void {
     this.#state = "subscribed";
-    // A position that was recovered is the one that this listener has; what follows moves it.
-    if (recovered !== true || this.#position === undefined) this.#position = position;
-    this.events.emit("subscribed", { position: this.#position, recovered });
+    this.#position = position;
+    this.events.emit("subscribed", { position, recovered });
     if (recovered === false) this.events.emit("gap", { reason: "lost" });
   }
 

@@ -198,7 +198,7 @@ export class TopicConnection implements ConnectionUser {
       topic,
       since: feed.cursor,
       presence,
-      query: feed.query,
+      query: feed.query && new URLSearchParams(feed.query).toString(),
     });
   }
 

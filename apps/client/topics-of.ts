@@ -1,4 +1,6 @@
-import type { AnyObjectClass } from "../../infra/object/index.ts";
+import type { AnyObjectClass, TopicsOf as TopicsOfClass } from "../../infra/object/index.ts";
 
-/** The messages of a class's topics, by name. To become the type of this name that `infra/object` exports. */
-export type TopicsOf<_Class extends AnyObjectClass> = Record<string, unknown>;
+/** The messages that subscribers of a class's topics hear, by name. Any text, and anything, for a class that is not known. */
+export type TopicsOf<Class extends AnyObjectClass> = unknown extends Class["decorator"]
+  ? Record<string, unknown>
+  : TopicsOfClass<Class>;

@@ -26,7 +26,7 @@ test("C11 what is published waits until it is subscribed, and is sent once and i
   expect([first.outcome, second.outcome, third.outcome]).toEqual(["sent", "sent", "sent"]);
   expect(ear.messages).toEqual(["one", { two: 2 }, new Uint8Array([255])]);
   expect(rig.iad.of("publish")).toEqual([
-    { type: "publish", id: 1, text: "one" },
+    { type: "publish", id: 1, data: "one" },
     { type: "publish", id: 1, data: { two: 2 } },
     { type: "publish", id: 1, bytes: "/w==" },
   ]);
@@ -61,7 +61,7 @@ test("C11 what was handed over is not sent again after a reconnect, and what was
   const waiting = watch(rig.chat.publish("waits"));
   await rig.pass(5_000);
   expect([handed.outcome, lost.outcome, waiting.outcome]).toEqual(["sent", "sent", "sent"]);
-  expect(rig.iad.of("publish").map(({ text }) => text)).toEqual(["waits"]);
+  expect(rig.iad.of("publish").map(({ data }) => data)).toEqual(["waits"]);
   await rig.close();
 });
 

@@ -17,7 +17,7 @@ export interface SubscribeFrame {
   topic: string;
   since?: string;
   presence?: true;
-  query?: Record<string, string>;
+  query?: string;
 }
 
 interface Message {
@@ -168,8 +168,7 @@ export class HostConnection {
     this.subscriptions.set(key, { id, object, topic });
     const recovered = since === undefined ? undefined : missed !== undefined;
     // The place that what follows comes after: resuming there loses nothing, whenever the connection breaks.
-    const place =
-      missed?.[0] && !this.#host.answersWithLatest ? kept.at(missed[0].offset - 1) : kept.position;
+    const place = missed?.[0] ? kept.at(missed[0].offset - 1) : kept.position;
     this.send({ type: "subscribed", id, object, topic, position: place, recovered });
     for (const message of missed ?? []) this.tell(object, topic, message);
     if (presence) this.send({ type: "presence", object, topic, ...this.#host.present(key) });
@@ -220,8 +219,6 @@ export class ScriptedHost {
   peers: readonly ScriptedHost[] = [];
   /** Reads, and says nothing. */
   isSilent = false;
-  /** Names the position of the last message where it should name that before the first which follows. */
-  answersWithLatest = false;
   /** Greets whoever comes. */
   greets = true;
   /** How a subscription is refused; undefined where it is not. */

@@ -2,6 +2,7 @@
 import { type Client, connect, isProblem, type ProblemDetails } from "stateful-objects/client";
 import { useObject, useTopic } from "stateful-objects/client/react";
 import type counter from "../../objects/counter.ts";
+import type room from "../../objects/room.ts";
 import type { game } from "./author-api.ts";
 import { same } from "./same.ts";
 
@@ -26,16 +27,28 @@ export async function calls(): Promise<void> {
 }
 
 export async function topics(): Promise<void> {
-  const score = client.object<typeof game>("game", "final").topic("score");
-  const stop = score.subscribe((message, { position }) => {
-    same<typeof message, unknown>(true);
+  const lobby = client.object<typeof room>("room", "lobby");
+  const chat = lobby.topic("chat");
+  const stop = chat.subscribe((message, { position }) => {
+    same<typeof message, { from: string; text: string; sentAt: string }>(true);
     same<typeof position, string | undefined>(true);
   });
   stop satisfies () => void;
   stop.on("gap", (gap) => gap.reason satisfies "lost" | "skipped" | "overflow");
   // @ts-expect-error no such event
   stop.on("gaps", () => undefined);
-  for await (const message of score) same<typeof message, unknown>(true);
+  for await (const message of chat) message.text satisfies string;
+  // @ts-expect-error a field is missing
+  await chat.publish({ from: "ann" });
+  // @ts-expect-error no such topic
+  lobby.topic("chatt");
+  // A topic without a schema may say anything.
+  client
+    .object<typeof counter>("counter", "a")
+    .topic("count")
+    .subscribe((message) => {
+      same<typeof message, unknown>(true);
+    });
   // A class that is not known has any name, and any topic.
   await client.object("anything", "a").topic("at all").publish({ any: "thing" });
 }
@@ -66,10 +79,10 @@ export function sockets(): void {
   socket.addEventListener("closed", () => undefined);
 }
 
-export function useScores(): number {
-  const room = useObject<typeof game>(client, "game", "final");
-  const { messages, publish, presence } = useTopic(room, "score", { since: "oldest", messagesMax: 50 });
-  void publish(1);
+export function useChat(): number {
+  const lobby = useObject<typeof room>(client, "room", "lobby");
+  const { messages, last, presence } = useTopic(lobby, "chat", { since: "oldest", messagesMax: 50 });
+  last?.text satisfies string | undefined;
   return messages.length + (presence?.count ?? 0);
 }
 
