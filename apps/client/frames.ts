@@ -1,0 +1,83 @@
+import type { Problem } from "./errors.ts";
+import type { PresenceFrame } from "./presence.ts";
+
+/** What is said on `/-/connect`, as in infra/topics/PROTOCOL.md. */
+
+export const connectPath = "/-/connect";
+export const pingFrame = '{"type":"ping"}';
+/** The host closes a connection that has more, or says more at once. */
+export const subscriptionsMax = 256;
+export const messageBytesMax = 2 ** 20;
+
+/** `object` is `<class>/<id>`, the id percent-encoded. */
+export interface TopicAddress {
+  readonly object: string;
+  readonly topic: string;
+}
+
+export type FrameFromHost =
+  | { readonly type: "welcome"; readonly host?: string; readonly region?: string }
+  | SubscribedFrame
+  | MessageFrame
+  | (TopicAddress & { readonly type: "skipped"; readonly count: number })
+  | (TopicAddress & PresenceFrame & { readonly type: "presence" })
+  | { readonly type: "refused"; readonly id: number; readonly status: number; readonly error?: Problem }
+  | { readonly type: "failed"; readonly id: number; readonly error?: Problem }
+  | { readonly type: "unsubscribed"; readonly id: number; readonly code: number; readonly reason?: string }
+  | { readonly type: "pong" };
+
+export interface SubscribedFrame extends TopicAddress {
+  readonly type: "subscribed";
+  readonly id: number;
+  readonly position?: string;
+  readonly recovered?: boolean;
+}
+
+export interface MessageFrame extends TopicAddress {
+  readonly type: "message";
+  readonly position?: string;
+  readonly data?: unknown;
+  readonly text?: string;
+  /** Base64. */
+  readonly bytes?: string;
+}
+
+/** Undefined for what is no frame. One of an unknown type comes out as it is, to be ignored by a `switch`. */
+export function decodeFrame(data: unknown): FrameFromHost | undefined {
+  if (typeof data !== "string") return undefined;
+  try {
+    const frame: unknown = JSON.parse(data);
+    // The host is taken at its word: the page is the contract, and each field is looked at where it is used.
+    return typeof frame === "object" && frame !== null ? (frame as FrameFromHost) : undefined;
+  } catch {
+    return undefined; // Not ours to repair, and nothing to go by.
+  }
+}
+
+/** What was published: a value, a text, or bytes. */
+export function messageOf({ data, text, bytes }: MessageFrame): unknown {
+  if (bytes !== undefined) return Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0));
+  return text ?? data;
+}
+
+/**
+ * The fields of a `publish`: bytes as they are, and anything else as JSON. Text too: the host publishes a JSON text as the text
+ * that it is, and on a topic with a schema `text` would have to be JSON itself.
+ */
+export function publishBody(message: unknown): string {
+  const isBytes = message instanceof ArrayBuffer || ArrayBuffer.isView(message);
+  return JSON.stringify(isBytes ? { bytes: base64(message) } : { data: message });
+}
+
+function base64(data: ArrayBuffer | ArrayBufferView): string {
+  const bytes =
+    data instanceof ArrayBuffer
+      ? new Uint8Array(data)
+      : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}
+
+/** Whether a frame is longer than a host takes. Encodes only where the number of characters leaves it open. */
+export function isTooLong(frame: string): boolean {
+  return frame.length * 3 > messageBytesMax && new TextEncoder().encode(frame).length > messageBytesMax;
+}

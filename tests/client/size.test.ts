@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+
+const client = join(import.meta.dir, "../../apps/client");
+
+async function bundle(file: string, external: string[] = []): Promise<string> {
+  const { outputs, success, logs } = await Bun.build({
+    entrypoints: [join(client, file)],
+    target: "browser",
+    minify: true,
+    external,
+  });
+  if (!success) throw new AggregateError(logs, `${file} cannot be bundled.`);
+  const [output] = outputs;
+  return output ? output.text() : "";
+}
+
+test("C12 all of the client is less than 10 KiB, minified and gzipped, and brings nobody else along", async () => {
+  const code = await bundle("index.ts");
+  const bytes = Bun.gzipSync(Buffer.from(code)).length;
+  console.log(`stateful-objects/client: ${code.length} bytes minified, ${bytes} gzipped`);
+  expect(bytes).toBeLessThan(10 * 1024);
+  expect(code).not.toMatch(/\bBun\b|\bprocess\b|\brequire\(|\bfrom"/);
+});
+
+test("C12 the hooks add little, and leave React to their user", async () => {
+  const code = await bundle("react.ts", ["react"]);
+  const bytes = Bun.gzipSync(Buffer.from(code)).length;
+  console.log(`stateful-objects/client/react: ${bytes} bytes gzipped`);
+  expect(bytes).toBeLessThan(1024);
+  expect([...code.matchAll(/\bfrom"([^"]+)"/g)].map(([, name]) => name)).toEqual(["react"]);
+});
