@@ -152,7 +152,7 @@ export function emptyHistory(id: string): KeptHistory {
 /** As text takes in memory, mostly: one byte for a unit. */
 const messageBytes = 96;
 
-function bytesOf({ data }: { readonly data: string | Uint8Array }): number {
+export function bytesOf({ data }: { readonly data: string | Uint8Array }): number {
   return data.length + messageBytes;
 }
 
