@@ -23,6 +23,7 @@ import { type KeptHistories, TopicHistories } from "../topics/topic-histories.ts
 import { runHook } from "./lifecycle-hook.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 import type { MovePackage } from "./move-package.ts";
+import { Resumption } from "./resumption.ts";
 import { migrateStored, type StoredVersion, versionOf } from "./migration.ts";
 
 const resumeWaitLimitMs = 30_000;
@@ -50,7 +51,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   protected store: ActivationStore | undefined;
   #phase: Phase;
   #epoch: number;
-  #resumed: PromiseWithResolvers<void> | undefined;
+  readonly #resumption = new Resumption();
   #nextAlarmMs: number | undefined;
 
   constructor(setup: ActivationSetup) {
@@ -200,8 +201,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     this.#phase = { name: "live", session, epoch };
     if (!session.isValid()) return this.suspend();
     this.store?.resume(session.id, epoch);
-    this.#resumed?.resolve();
-    this.#resumed = undefined;
+    this.#resumption.goOn();
   }
 
   /** Takes no new event, waits up to `quietLimitMs` for open ones, cuts the rest off, runs `onStop`, saves, and ends. */
@@ -266,8 +266,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     if (edges && !edges.isOpen && this.#phase.name === "live") edges.goOn(); // A move was under way.
     if (this.#phase.name !== "live") return this.store?.alarms.pause();
     this.confirmed();
-    this.#resumed?.resolve();
-    this.#resumed = undefined;
+    this.#resumption.goOn();
   }
 
   /**
@@ -280,8 +279,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     this.keepsSockets = keepsSockets;
     this.gate?.close(cause);
     this.store?.close(cause);
-    this.#resumed?.reject(cause);
-    this.#resumed = undefined;
+    this.#resumption.end(cause);
     this.endEvents(cause);
     this.ended(cause);
   }
@@ -310,20 +308,15 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
 
   /** What begins by itself does not begin while the object moves. Rejects where it is over, and lives on elsewhere. */
   protected async untilMoved(): Promise<void> {
-    while (this.phase.name === "moving") {
-      this.#resumed ??= Promise.withResolvers();
-      await this.#resumed.promise; // Every move ends, and each of its steps in its time.
-    }
+    // Every move ends, and each of its steps in its time.
+    while (this.phase.name === "moving") await this.#resumption.next;
     if (this.phase.name === "over") throw this.phase.cause;
   }
 
   /** The next session may end as well before what waited has begun. */
   protected async untilConfirmed(): Promise<void> {
     const confirmed = async () => {
-      while (this.isUnconfirmed) {
-        this.#resumed ??= Promise.withResolvers();
-        await this.#resumed.promise;
-      }
+      while (this.isUnconfirmed) await this.#resumption.next;
     };
     const late = () => new StatefulError("session_over", `${this.ref.key} waits for the directory.`);
     await withTimeLimit(this.machine.clock, resumeWaitLimitMs, confirmed(), late);

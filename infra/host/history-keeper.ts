@@ -64,8 +64,8 @@ export class HistoryKeeper {
     this.#spans = new Map(setup.stored);
     this.#isKnown = setup.stored !== undefined;
     this.#unseen = new Set(this.#spans.keys());
-    if (this.#isKnown) return;
-    for (const [topic, history] of setup.histories.all()) this.#note(topic, history.offset, 0);
+    for (const [topic, { offset }] of setup.histories.all())
+      if (!this.#isKnown || offset > (this.#spans.get(topic)?.upTo ?? 0)) this.#note(topic, offset, 0);
   }
 
   /** What the next owner need not write; undefined where that cannot be told. */

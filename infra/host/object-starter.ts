@@ -83,24 +83,37 @@ export class ObjectStarter {
   }
 
   /** What the object has stored, as far as it is not there yet. */
-  async stored(ref: ObjectRef, { definition }: ClassRuntime, loaded: LoadedObject): Promise<StoredParts> {
+  async found(ref: ObjectRef, runtime: ClassRuntime, loaded: LoadedObject): Promise<StoredParts> {
+    const [stored, topics] = await Promise.all([this.stored(ref, loaded), this.topics(ref, runtime)]);
+    return { stored, ...topics };
+  }
+
+  /** The same without its topics. */
+  async stored(ref: ObjectRef, loaded: LoadedObject): Promise<StoredObject> {
     const { reader } = this.#setup.host.stores;
-    const { durability, histories } = definition;
-    const storesTopics = durability === "storage" && histories.size > 0;
+    const alarms = loaded.hasAllAlarms ? loaded.alarms : await reader.alarmsOf(ref);
     // The object's own record. One that is too large to come with the lease is read.
     const isLarge = loaded.values.has(recordKey) && loaded.values.get(recordKey) === undefined;
-    const [alarms, record, topics] = await Promise.all([
-      loaded.hasAllAlarms ? loaded.alarms : reader.alarmsOf(ref),
-      isLarge ? reader.read({ object: ref, key: recordKey }) : loaded.values.get(recordKey),
-      storesTopics ? readTopics(reader, ref, histories) : undefined,
-    ]);
-    return { stored: { loaded: { ...loaded, alarms, hasAllAlarms: true }, record }, ...topics };
+    const record = isLarge
+      ? await reader.read({ object: ref, key: recordKey })
+      : loaded.values.get(recordKey);
+    return { loaded: { ...loaded, alarms, hasAllAlarms: true }, record };
+  }
+
+  /** Its topics alone, where its class stores them, or what is in memory of them. To be asked while the lease is ours. */
+  async topics(ref: ObjectRef, { definition }: ClassRuntime, inMemory?: KeptHistories) {
+    const { durability, histories } = definition;
+    if (inMemory) return notStored(inMemory);
+    if (durability !== "storage" || histories.size === 0) return undefined;
+    return readTopics(this.#setup.host.stores.reader, ref, histories);
   }
 }
 
 /** All that an object has stored. */
-export interface StoredParts extends Partial<StoredTopics> {
+export interface StoredParts {
   readonly stored: StoredObject;
+  readonly topics?: KeptHistories | undefined;
+  readonly storedTopics?: StoredTopics["storedTopics"] | undefined;
 }
 
 /** Histories that were in memory alone: whatever is stored is of an earlier time. */

@@ -272,7 +272,7 @@ export abstract class ObjectTable extends HostObjects {
     loaded: LoadedObject | undefined,
   ): Promise<Activation> {
     const { ref, runtime } = start;
-    const found = loaded && (await this.#stored(start, loaded));
+    const found = loaded && (await this.#found(start, loaded));
     const again = this.arrivedState.get(ref.key);
     const arrived = again?.();
     const facts = { reason: arrived ? "move" : reasonOf(acquisition, found), gapMs: undefined } as const;
@@ -286,9 +286,9 @@ export abstract class ObjectTable extends HostObjects {
     return this.settleLateStart(activation);
   }
 
-  async #stored({ ref, runtime, epoch }: ObjectLease, loaded: LoadedObject): Promise<StoredParts> {
+  async #found({ ref, runtime, epoch }: ObjectLease, loaded: LoadedObject): Promise<StoredParts> {
     try {
-      return await this.starter.stored(ref, runtime, loaded);
+      return await this.starter.found(ref, runtime, loaded);
     } catch (thrown) {
       this.setup.leases.release({ object: ref, epoch });
       throw asStatefulError(thrown, "start_failed");
@@ -305,7 +305,9 @@ export abstract class ObjectTable extends HostObjects {
       leases.release({ object: ref, epoch: sleeper.epoch });
       throw classMissing(ref);
     }
-    const [held] = await Promise.all([this.#heldBy(sleeper, runtime), edges.rollCall()]);
+    // What is read is ours where the lease still is: then nobody else has had it since.
+    const read = this.starter.topics(ref, runtime, sleeper.topics);
+    const [held, topics] = await Promise.all([this.#heldBy(sleeper, runtime), read, edges.rollCall()]);
     if (!held.owned) {
       this.sleepers.lose(
         sleeper,
@@ -315,14 +317,13 @@ export abstract class ObjectTable extends HostObjects {
     }
     const { session, epoch, loaded } = held;
     if (!session.isValid()) throw waitsForDirectory(ref);
-    const found = loaded && (await this.starter.stored(ref, runtime, loaded));
-    const topics = sleeper.topics && notStored(sleeper.topics);
+    const stored = loaded && (await this.starter.stored(ref, loaded));
     const gapMs = sleeper.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - sleeper.sinceMs);
     const reason = sleeper.isAfterCrash ? "crash" : "wake";
     const carriedState = this.#takeCarriedState(ref, runtime);
     this.sleepers.remove(sleeper);
     const activation = await this.starter.start({
-      ...{ ref, runtime, session, epoch, carriedState, edges, ...found, ...topics },
+      ...{ ref, runtime, session, epoch, stored, carriedState, edges, ...topics },
       facts: { reason, gapMs },
     });
     return this.settleLateStart(activation);
