@@ -67,6 +67,8 @@ export class EdgeSockets implements TopicEdge {
   #lastNumber = 0;
   #headBytes = 0;
   #cancelSweep: CancelTimer;
+  /** Clients that were closed because they were too slow, since the start. */
+  slowReadersClosed = 0;
   /** Published since slow readers were looked for. */
   #unsweptLength = 0;
   #pingDueMs: number;
@@ -251,8 +253,9 @@ export class EdgeSockets implements TopicEdge {
     this.#unsweptLength = 0;
     for (const reader of [...this.#readers()]) {
       // Bun gives a client some seconds to read that, and then cuts it off.
-      if (reader.bufferedBytes() > this.#setup.backpressureLimitBytes)
-        reader.close(slowReaderCloseCode, "The reader is too slow.");
+      if (reader.bufferedBytes() <= this.#setup.backpressureLimitBytes) continue;
+      this.slowReadersClosed += 1;
+      reader.close(slowReaderCloseCode, "The reader is too slow.");
     }
   }
 
