@@ -23,6 +23,8 @@ const plainId = /^[A-Za-z0-9_~-][A-Za-z0-9_~.-]*$/;
 const messageBytesMax = 16 * 1024 * 1024;
 /** Bun closes a socket without a word at this multiple of the limit; the edge's sweep, with one, at the limit itself. */
 const hardBackpressureFactor = 16;
+/** … and never below this: a resume may bring 16 Mi characters of three bytes, and others wait already (`replayWaitingBytesMax`). */
+const hardBackpressureBytesMin = 80 * 1024 * 1024;
 /** A request on which nothing moves for this long is ended, so that clients which say no more hold no object (seconds). */
 const requestIdleTimeoutS = 120;
 
@@ -73,7 +75,10 @@ export class Frontend implements DispatcherFrontend {
       websocket: {
         perMessageDeflate: false,
         maxPayloadLength: messageBytesMax,
-        backpressureLimit: backpressureLimitBytes * hardBackpressureFactor,
+        backpressureLimit: Math.max(
+          backpressureLimitBytes * hardBackpressureFactor,
+          hardBackpressureBytesMin,
+        ),
         closeOnBackpressureLimit: true,
         // Bun pings before it is over; it counts in steps of four seconds, and to 960 s at most.
         idleTimeout: Math.min(960, Math.ceil(socketIdleTimeoutMs / 1000)),

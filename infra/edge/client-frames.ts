@@ -1,11 +1,12 @@
 import { StatefulError } from "../lib/errors.ts";
+import { isDeeper, jsonDepthMax } from "../lib/json-depth.ts";
 import { isLongerThan, type SocketData, type TopicPayload } from "../object/socket-message.ts";
 
 /** Bytes of what a client says on a connection for many, a `publish` excepted: of that, its class says how long it may be. */
 export const clientFrameBytesMax = 1024 * 1024;
 
 /** Lists and objects within each other in a frame. Writing some that are nested by the thousand takes seconds. */
-export const frameDepthMax = 128;
+const frameDepthMax = jsonDepthMax;
 
 /** What a client may say there (`topics/PROTOCOL.md`). */
 export type ClientFrame =
@@ -124,31 +125,6 @@ function checkNames(type: string, fields: Fields, known: readonly string[]): voi
   const unknown = Object.keys(fields).find((name) => name !== "type" && !known.includes(name));
   if (unknown !== undefined) throw wrong(`"${type}" has no field ${shown(unknown)}.`);
 }
-
-/** Of JSON; of anything else the answer means nothing. */
-function isDeeper(text: string, depthMax: number): boolean {
-  if (text.length <= depthMax) return false;
-  let depth = 0;
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    if (unit === quote) index = endOfString(text, index);
-    else if (unit === openBracket || unit === openBrace) depth++;
-    else if (unit === closeBracket || unit === closeBrace) depth--;
-    if (depth > depthMax) return true;
-  }
-  return false;
-}
-
-/** Where the string ends that begins there. */
-function endOfString(text: string, start: number): number {
-  let index = start + 1;
-  while (index < text.length && text.charCodeAt(index) !== quote)
-    index += text.charCodeAt(index) === backslash ? 2 : 1;
-  return index;
-}
-
-const [quote, backslash] = [0x22, 0x5c];
-const [openBracket, closeBracket, openBrace, closeBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
 
 function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);

@@ -159,6 +159,9 @@ export class EdgeSocket implements ServedClient {
     const connection = this.#connection;
     if (connection?.listen === undefined) return false;
     const name = nativeTopic(this.ref.key, topic);
+    // The class may have another policy by now than when it began to listen.
+    if (start.slowReaders) connection.unsubscribe(name);
+    else this.#lenient.remove(name, this);
     connection.listen(name, topic, start, this.#presenceName(topic));
     this.#hearLeniently(name, topic, start, connection);
     return true;

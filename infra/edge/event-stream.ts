@@ -76,6 +76,7 @@ export class EventStream implements ClientConnection {
 
   listen(name: string, _: string, start: TopicStart, presenceName: string): void {
     const { position, recovered, missed, presence } = start;
+    if (!this.#isOpen) return;
     const id = position === undefined ? "" : `id: ${position}\n`;
     this.#write(`event: subscribed\n${id}data: ${JSON.stringify({ position, recovered })}\n\n`);
     this.#allowance.replay(
@@ -84,10 +85,11 @@ export class EventStream implements ClientConnection {
         for (const message of missed) this.#enqueue(eventOf(message.data, message.position));
       },
     );
-    if (start.slowReaders === undefined) this.subscribe(name);
+    // Any of these may have been too much for its client.
+    if (this.#isOpen && start.slowReaders === undefined) this.subscribe(name);
     if (presence?.snapshot === undefined) return;
     this.hearPresence(presence.snapshot);
-    this.subscribe(presenceName);
+    if (this.#isOpen) this.subscribe(presenceName);
   }
 
   subscribe(name: string): void {
@@ -127,6 +129,10 @@ export class EventStream implements ClientConnection {
   }
   getBufferedAmount(): number {
     return this.#allowance.counted(this.#waitingBytes);
+  }
+
+  get #isOpen(): boolean {
+    return this.#controller !== undefined;
   }
 
   get #waitingBytes(): number {

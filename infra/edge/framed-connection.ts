@@ -1,6 +1,6 @@
 import { sendableCloseReason } from "../host/sendable.ts";
 import type { Clock } from "../lib/clock.ts";
-import { asStatefulError, problemDetails, problemJson, StatefulError } from "../lib/errors.ts";
+import { asStatefulError, problemDetails, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import { subscriptionMessage } from "../object/subscription-message.ts";
@@ -13,7 +13,7 @@ import type { FramedNames } from "./framed-names.ts";
 import { type EarlyRoom, FramedTopic, type FramedTopicParent } from "./framed-topic.ts";
 import { failedFrame, pongFrame, refusedFrame, welcomeFrame } from "./host-frames.ts";
 import { discard, refusalOf } from "./refusal.ts";
-import { ReplayAllowance } from "./replay-allowance.ts";
+import { ReplayAllowance, replayWaitingBytesMax } from "./replay-allowance.ts";
 import { type SubscriptionAddress, subscriptionAddress } from "./subscription-address.ts";
 
 /** Subscriptions of one connection, those that have not begun or are not wanted any longer included, until they are answered. */
@@ -140,7 +140,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
     const topic = this.#topics.get(id);
     if (topic) return topic.say(subscriptionMessage(payload));
     const error = new StatefulError("not_found", `No subscription of this connection has the id ${id}.`);
-    this.send(failedFrame(id, problemJson(error)));
+    this.send(failedFrame(id, problemDetails(error)));
   }
 
   #subscribe(frame: SubscribeFrame): void {
@@ -212,6 +212,9 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   }
   bufferedBytes(): number {
     return this.#allowance.counted(this.#client?.getBufferedAmount() ?? 0);
+  }
+  get hasRoomToReplay(): boolean {
+    return this.#allowance.waiting(this.#client?.getBufferedAmount() ?? 0) <= replayWaitingBytesMax;
   }
   replay(send: () => void): void {
     this.#allowance.replay(() => this.#client?.getBufferedAmount() ?? 0, send);

@@ -1,6 +1,6 @@
 import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import { failureIn } from "../object/subscription-message.ts";
+import { sentOn } from "../object/subscription-message.ts";
 import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
 import type { SharedHeaders } from "./connect-headers.ts";
 import { type ClientConnection, type EdgeSocket, framedTopicName } from "./edge-socket.ts";
@@ -27,6 +27,8 @@ export interface FramedTopicParent {
   unsubscribe(name: string): void;
   publish(name: string, frame: SocketData): void;
   bufferedBytes(): number;
+  /** Whether what was missed may be sent now: see `replayWaitingBytesMax`. */
+  readonly hasRoomToReplay: boolean;
   /** Sends what was missed: see `ReplayAllowance`. */
   replay(send: () => void): void;
   /** The whole connection. */
@@ -140,6 +142,7 @@ export class FramedTopic implements ClientConnection, Frontend {
   #finish(): EdgeSocket | undefined {
     const socket = this.#socket;
     this.#stopListening();
+    this.#stopWatching();
     this.#forgetSaid();
     const aborter = this.#state.name === "begins" ? this.#state.aborter : undefined;
     this.#state = { name: "over" };
@@ -160,12 +163,11 @@ export class FramedTopic implements ClientConnection, Frontend {
   /** Why a publish was not taken; anything else comes from an author's code, and is heard as a message. */
   send(message: SocketData): number {
     const { id, object, topic } = this.name;
-    const failure = failureIn(message);
-    if (failure !== undefined) return this.#parent.send(failedFrame(id, failure));
-    const form = typeof message === "string" ? "text" : "bytes";
-    return this.#parent.send(
-      messageFrame(messageStart(object, topic), { data: message, form, position: undefined }),
-    );
+    const sent = sentOn(message);
+    if ("failure" in sent) return this.#parent.send(failedFrame(id, sent.failure));
+    const { message: data } = sent;
+    const form = typeof data === "string" ? "text" : "bytes";
+    return this.#parent.send(messageFrame(messageStart(object, topic), { data, form, position: undefined }));
   }
 
   listen(name: string, _topic: string, start: TopicStart, presenceName: string): void {
@@ -178,7 +180,8 @@ export class FramedTopic implements ClientConnection, Frontend {
       for (const message of missed) this.#parent.send(messageFrame(messages, message));
     };
     if (missed.length === 0) tell();
-    else this.#parent.replay(() => this.#parent.cork(tell));
+    else if (this.#parent.hasRoomToReplay) this.#parent.replay(() => this.#parent.cork(tell));
+    else return this.end(1013, "Read what other topics have said first.");
     if (start.slowReaders === undefined) this.#listen();
     if (presence?.snapshot === undefined || this.isOver) return;
     this.#parent.send(presenceFrame(object, topic, presence.snapshot));
@@ -204,6 +207,7 @@ export class FramedTopic implements ClientConnection, Frontend {
 
   unsubscribe(name: string): void {
     if (name === this.name.native) this.#stopListening();
+    else if (name === this.#watched) this.#stopWatching();
   }
 
   #listen(): void {
@@ -215,15 +219,19 @@ export class FramedTopic implements ClientConnection, Frontend {
   }
 
   #stopListening(): void {
-    if (this.#watched !== undefined) this.#parent.unsubscribe(framedTopicName(this.#watched));
-    this.#watched = undefined;
     if (!this.#isListening) return;
     this.#isListening = false;
     this.#parent.names.remove(this.name.native);
     this.#parent.unsubscribe(framedTopicName(this.name.native));
   }
 
+  #stopWatching(): void {
+    if (this.#watched !== undefined) this.#parent.unsubscribe(framedTopicName(this.#watched));
+    this.#watched = undefined;
+  }
+
   isSubscribed(name: string): boolean {
+    if (name === this.#watched) return true;
     return this.#isListening && name === framedTopicName(this.name.native);
   }
   publish(name: string, message: SocketData): void {

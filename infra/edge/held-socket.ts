@@ -201,7 +201,6 @@ export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
     if (this.#phase === "opened" && !this.#isOpenedKnown && !this.#isOpenedSent) {
       this.#tellHead(line);
       this.#isOpenedSent = true;
-      if (line.isDirect) this.#isOpenedKnown = true;
       line.tellOpened(this.number);
       this.#settle();
     }

@@ -208,7 +208,11 @@ export class HeldSockets implements HeldObject {
 
   /** The last owner has said something before the object moved that never arrived, and never will. */
   #hasMissed({ before }: Hello): boolean {
-    return before !== undefined && before.port === this.#hello?.port && this.applied < before.count;
+    if (before === undefined) return false;
+    const known = this.#hello;
+    // Of an owner that this edge never heard nobody can say what it, or those before it, had still to say.
+    if (before.port !== known?.port) return known !== undefined || before.count > 0;
+    return this.applied < before.count;
   }
 
   /** The same owner under another attachment: it gave the last one up, and what it had said there is lost (E15). */

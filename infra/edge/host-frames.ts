@@ -36,9 +36,9 @@ export function refusedFrame(id: number, status: number, error: object): string 
   return JSON.stringify({ type: "refused", id, status, error });
 }
 
-/** @param error a problem document, as JSON */
-export function failedFrame(id: number, error: string): string {
-  return `{"type":"failed","id":${id},"error":${error}}`;
+/** @param error a problem document */
+export function failedFrame(id: number, error: unknown): string {
+  return JSON.stringify({ type: "failed", id, error });
 }
 
 export function skippedFrame(object: string, topic: string, count: number): string {

@@ -125,7 +125,7 @@ class LenientReader {
       return false;
     }
     this.#waiting.push(message);
-    this.#bytes += message.data.length;
+    this.#bytes += bytesOf(message);
     // The latest stays, however long it is.
     while (this.#waiting.length > 1 && this.#isTooMuch) this.#skipOldest();
     return true;
@@ -136,7 +136,7 @@ class LenientReader {
     while (this.#keepsUp) {
       const next = this.#waiting.shift();
       if (next === undefined) return true;
-      this.#bytes -= next.data.length;
+      this.#bytes -= bytesOf(next);
       if (this.#skipped > 0) this.#connection.skipped?.(this.#topic, this.#skipped);
       this.#skipped = 0;
       this.#deliver(next);
@@ -152,7 +152,8 @@ class LenientReader {
   }
 
   #skipOldest(): void {
-    this.#bytes -= this.#waiting.shift()?.data.length ?? 0;
+    const oldest = this.#waiting.shift();
+    if (oldest) this.#bytes -= bytesOf(oldest);
     this.#skipped += 1;
     this.#leftOut(1);
   }
@@ -161,4 +162,11 @@ class LenientReader {
     if (this.#connection.hear) this.#connection.hear(message);
     else this.#connection.send(message.data);
   }
+}
+
+/** What a message takes beside its text. */
+const messageBytes = 64;
+
+function bytesOf({ data }: TopicMessage): number {
+  return data.length + messageBytes;
 }

@@ -251,7 +251,7 @@ class LocalCarrier implements SocketCarrier {
     this.#command((socket) => socket.terminate());
   }
   handled(count: number): void {
-    if (!this.#line.isDirect) this.#command((socket) => socket.handled(count));
+    if (count === 0 || !this.#line.isDirect) this.#command((socket) => socket.handled(count));
   }
   keep(attachment: Uint8Array | undefined, tags: readonly string[]): void {
     this.#command((socket) => socket.keep(attachment, tags));

@@ -1,4 +1,10 @@
 /**
+ * Of what was missed on other topics, while a client reads it: past it no further topic begins with a replay. With the longest of
+ * those, it has to stay below what Bun lets a socket have.
+ */
+export const replayWaitingBytesMax = 16 * 1024 * 1024;
+
+/**
  * What was missed may be more than may wait for a slow client, and is bounded by the topic's history already: as long as it waits
  * to be read it does not count. Without this a client on a slow way would be closed for being told what it missed, and come
  * again for the same.
@@ -15,7 +21,12 @@ export class ReplayAllowance {
 
   /** What counts of all that waits. */
   counted(bufferedBytes: number): number {
+    return bufferedBytes - this.waiting(bufferedBytes);
+  }
+
+  /** What does not: of what was missed. */
+  waiting(bufferedBytes: number): number {
     this.#bytes = Math.min(this.#bytes, bufferedBytes);
-    return bufferedBytes - this.#bytes;
+    return this.#bytes;
   }
 }

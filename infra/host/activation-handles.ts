@@ -54,7 +54,7 @@ function socketInfo(socket: VirtualSocket) {
   };
 }
 
-/** A publish that an edge could not take was missed by everyone who listens there: they are told instead of left out. */
+/** A publish that an edge could not take was missed by everyone who listens there: they are told, before they hear what came after it. */
 export function closeUndelivered(
   sockets: ReadonlySet<VirtualSocket>,
   edges: readonly TopicEdge[],
@@ -62,6 +62,9 @@ export function closeUndelivered(
 ): void {
   for (const socket of [...sockets]) {
     if (!edges.includes(socket.edge) || !socket.isSubscribed(topic)) continue;
-    socket.close(slowReaderCloseCode, "A message could not be delivered: the way to your edge is congested.");
+    socket.closeAtOnce(
+      slowReaderCloseCode,
+      "A message could not be delivered: the way to your edge is congested.",
+    );
   }
 }

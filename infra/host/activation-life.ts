@@ -151,8 +151,12 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     return true;
   }
 
-  /** Runs `onMoveOut` and has all that was written made durable, and all that was said told. Rejects where the move must not be. */
-  async readyToMove(): Promise<unknown> {
+  /**
+   * Runs `onMoveOut`, has all that was written made durable and all that was said told, and is, in that very turn, packed for the
+   * host that goes on with it: from there on it tells nobody of anything, until the move is called off. Rejects where the move must
+   * not be.
+   */
+  async readyToMove(): Promise<MovePackage> {
     const { onMoveOut } = this.runtime.definition;
     let carried: unknown;
     if (onMoveOut) {
@@ -161,13 +165,13 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
         carried = await onMoveOut(new ScopeHandles(this.scope));
       });
     }
-    if (this.store) await this.#settle(this.store);
+    // What a handler that was cut off goes on to say meanwhile has to be told here, or it is told to nobody.
+    if (this.store) await this.#inTime(this.store.saveAll());
     this.checkMoving();
-    return carried;
+    return this.#pack(carried);
   }
 
-  /** All that it is, for the host that goes on with it. From here on it tells nobody of anything, until the move is called off. */
-  pack(carried: unknown): MovePackage {
+  #pack(carried: unknown): MovePackage {
     if (this.#phase.name === "moving") this.#phase = { ...this.#phase, isPacked: true };
     const known = this.store?.known;
     return {
@@ -224,20 +228,15 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
       this.reportFailure(thrown, undefined);
     }
     this.#nextAlarmMs = this.store?.alarms.nextDueMs;
-    if (this.store) await this.#settle(this.store).catch((thrown) => this.reportFailure(thrown, undefined));
+    if (this.store)
+      await this.#inTime(this.store.save()).catch((thrown) => this.reportFailure(thrown, undefined));
     this.#stopped(`${this.ref.key} has stopped (${reason}).`);
   }
 
   /** A session that ends meanwhile is waited out: adopted by the next, what is left is written under that one. */
-  async #settle(store: ActivationStore): Promise<void> {
+  async #inTime(save: Promise<void>): Promise<void> {
     const late = () => new StatefulError("outcome_unknown", `${this.ref.key} could not be saved in time.`);
-    const save = async () => {
-      await store.applied();
-      store.handlerEnded();
-      store.snapshot();
-      await store.settled();
-    };
-    await withTimeLimit(this.machine.clock, saveLimitMs, save(), late);
+    await withTimeLimit(this.machine.clock, saveLimitMs, save, late);
   }
 
   #stopped(message: string): void {

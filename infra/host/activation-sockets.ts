@@ -124,7 +124,7 @@ export abstract class ActivationSockets extends ActivationLife {
     try {
       this.pass(() => this.publishNow(message, undefined), json.length);
     } catch {
-      // Nothing may leave any more: the next owner tells everything anew.
+      if (this.phase.name !== "over") this.presenceOf(topic)?.missed();
     }
   }
 
@@ -191,7 +191,16 @@ export abstract class ActivationSockets extends ActivationLife {
 
   /** The client's message is dealt with, as soon as all that its handler changed is safe. */
   acknowledge(socket: VirtualSocket): void {
-    const acknowledge = () => socket.carrier.handled(1);
+    this.#handled(socket, 1);
+  }
+
+  /** The same for its opening. */
+  opened(socket: VirtualSocket): void {
+    this.#handled(socket, 0);
+  }
+
+  #handled(socket: VirtualSocket, count: number): void {
+    const acknowledge = () => socket.carrier.handled(count);
     try {
       this.pass(acknowledge, 0);
     } catch {

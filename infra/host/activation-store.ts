@@ -52,6 +52,9 @@ export interface ActivationStoreSetup {
   broken(cause: StatefulError): void;
 }
 
+/** How often `saveAll` waits anew for what was written while it waited. */
+const savesMax = 20;
+
 /** How long an answer waits for its writes, at least, before its caller is told that their fate is not known. */
 const answerLimitMs = 10_000;
 
@@ -153,6 +156,24 @@ export class ActivationStore {
     const alarms = this.alarms.rows();
     const loaded = { values: carriedValues(values, record), isComplete, alarms, hasAllAlarms: true };
     return { stored: { loaded, record }, version: this.#state.version };
+  }
+
+  /** Has what was written so far made durable, the state included. */
+  async save(): Promise<void> {
+    await this.applied();
+    this.handlerEnded();
+    this.snapshot();
+    await this.settled();
+  }
+
+  /** The same until, in the turn in which this resolves, nothing is left that is not durable or has not been said. */
+  async saveAll(): Promise<void> {
+    for (let times = 0; times < savesMax; times += 1) {
+      await this.save();
+      const isAllSaid = this.output.length === 0 && (this.histories?.isSaved ?? true);
+      if (isAllSaid && this.#buffer.isClean) return;
+    }
+    throw new StatefulError("move_failed", `${this.#setup.ref.key} goes on writing while it is to move.`);
   }
 
   /** Whether so much waits to be written that no new event should come. */

@@ -264,8 +264,9 @@ export class ActivationTable extends ObjectTable {
     const before = this.#otherMove(key, options);
     if (before) return before.then(() => this.move(ref, target, options));
     const sleeper = this.isStarting(key) ? undefined : this.sleepers.get(key);
-    // One that something waits for is about to wake.
-    if (sleeper && !sleeper.edges.isWaiting) return this.#moveAsleep(sleeper, target, options);
+    // One that something waits for is about to wake; one that has come and could not start yet is more than its sleeper.
+    const hasStarted = !this.arrivedState.has(key);
+    if (sleeper && hasStarted && !sleeper.edges.isWaiting) return this.#moveAsleep(sleeper, target, options);
     const activation = await this.activate(ref, "mine");
     if ("owned" in activation) throw new StatefulError("not_owner", `${key} does not live here.`);
     const meanwhile = this.#otherMove(key, options);

@@ -108,6 +108,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   depopulate(): void {
     this.#sockets.clear();
     this.#told.clear();
+    this.#positions = new Map(); // With the next roll it says them again.
   }
 
   /** Asks for all of its sockets. What it tells meanwhile waits. */
@@ -167,7 +168,11 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
 
   /** It has told who listens: what they have missed goes before anything new. */
   #catchUp(activation: Activation): void {
-    for (const [topic, position] of this.#positions) activation.catchUp(this, topic, position);
+    for (const [topic, position] of this.#positions) {
+      // Nobody listens there: who begins now is told where they begin.
+      if (activation.hub.reaches(topic, this)) activation.catchUp(this, topic, position);
+      else activation.hub.caughtUp(topic, this);
+    }
     this.#positions = new Map();
   }
 
@@ -176,7 +181,10 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   /** Of topics that are not sent to it so far: it may lack what was published meanwhile. */
   positions(positions: ReadonlyMap<string, string>): void {
     const hub = this.#object.activation?.hub;
-    this.#positions = new Map([...positions].filter(([topic]) => !hub?.reaches(topic, this)));
+    const behind = this.#positions;
+    // Those of a roll that was cut in two are behind still, though some who listen there are known by now.
+    const isDue = (topic: string) => behind.has(topic) || !hub?.reaches(topic, this);
+    this.#positions = new Map([...behind, ...[...positions].filter(([topic]) => isDue(topic))]);
     for (const topic of this.#positions.keys()) hub?.isBehind(topic, this);
   }
 
@@ -265,8 +273,12 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   #opened(number: number): void {
     const socket = this.#socketAt(number);
     if (socket === undefined) return;
-    void socket.opened();
-    socket.carrier.handled(0); // From here on nobody has to hear of it again.
+    const opening = socket.opened();
+    const { activation } = this.#object;
+    // What its handler did has to leave before nobody has to hear of it again: the next owner would run it otherwise.
+    const known = () => activation?.opened(socket);
+    if (opening === undefined) known();
+    else void opening.finally(known);
   }
 
   #message(number: number, message: SocketData): void {

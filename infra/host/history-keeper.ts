@@ -68,6 +68,11 @@ export class HistoryKeeper {
       if (!this.#isKnown || offset > (this.#spans.get(topic)?.upTo ?? 0)) this.#note(topic, offset, 0);
   }
 
+  /** Nothing was said that is not among the changes. */
+  get isSaved(): boolean {
+    return this.#said.length === 0;
+  }
+
   /** What the next owner need not write; undefined where that cannot be told. */
   get spans(): StoredSpans | undefined {
     return this.#isKnown ? this.#spans : undefined;

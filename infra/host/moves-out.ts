@@ -188,8 +188,8 @@ export class MovesOut {
     conversation: MoveConversation,
     { note }: MoveOptions,
   ): Promise<void> {
-    const carried = await activation.readyToMove();
-    await this.#sendPackage(conversation, { ...activation.pack(carried), note });
+    const moved = await activation.readyToMove();
+    await this.#sendPackage(conversation, { ...moved, note });
     activation.checkMoving();
   }
 

@@ -109,6 +109,13 @@ export class ObjectStarter {
   }
 }
 
+/** What an object starts from that has come with a move, and could not start then. */
+export function arrivedParts(runtime: ClassRuntime, { state, carried, topics, storedTopics }: MovePackage) {
+  // What is stored of its topics may have grown since, while it started.
+  const inMemory = storedTopics ? undefined : notStored(topics);
+  return { carriedState: withDefaults(runtime, state), carried, keepsLease: true, ...inMemory };
+}
+
 /** All that an object has stored. */
 export interface StoredParts {
   readonly stored: StoredObject;

@@ -17,7 +17,7 @@ import { type ArrivedObject, MovesIn } from "./moves-in.ts";
 import { MovesOut } from "./moves-out.ts";
 import type { ObjectTableSetup } from "./object-table-setup.ts";
 import { ObjectEdges } from "./object-edges.ts";
-import { loadsWithLease, notStored, ObjectStarter, reasonOf, withDefaults } from "./object-starter.ts";
+import { arrivedParts, loadsWithLease, ObjectStarter, reasonOf, withDefaults } from "./object-starter.ts";
 import type { ObjectLease, StoredParts } from "./object-starter.ts";
 import type { Sleeper } from "./sleeper.ts";
 import { Sleepers } from "./sleepers.ts";
@@ -162,7 +162,8 @@ export abstract class ObjectTable extends HostObjects {
     if (edges.size > 0 || this.sleepers.get(ref.key) !== sleeper || this.starting.has(ref.key)) return;
     if (sleeper.keepsMessages) return;
     this.sleepers.lose(sleeper, new StatefulError("not_owner", `No edge holds sockets of ${ref.key}.`));
-    this.setup.leases.release({ object: ref, epoch: sleeper.epoch });
+    // What came with a move and has not started yet is kept here, with the lease.
+    if (!this.arrivedState.has(ref.key)) this.setup.leases.release({ object: ref, epoch: sleeper.epoch });
   }
 
   protected edgesFor(ref: ObjectRef, { definition }: ClassRuntime): ObjectEdges {
@@ -273,16 +274,12 @@ export abstract class ObjectTable extends HostObjects {
   ): Promise<Activation> {
     const { ref, runtime } = start;
     const found = loaded && (await this.#found(start, loaded));
-    const again = this.arrivedState.get(ref.key);
-    const arrived = again?.();
+    const arrived = this.arrivedState.get(ref.key)?.();
     const facts = { reason: arrived ? "move" : reasonOf(acquisition, found), gapMs: undefined } as const;
-    const kept = this.#takeCarriedState(ref, runtime);
-    const carriedState = withDefaults(runtime, arrived?.state) ?? kept;
-    // What is stored of its topics may have grown since, while it started.
-    const topics = arrived && !arrived.storedTopics && notStored(arrived.topics);
-    const more = { carried: arrived?.carried, keepsLease: arrived !== undefined, ...topics };
-    const activation = await this.starter.start({ ...start, ...found, ...more, facts, carriedState });
-    if (this.arrivedState.get(ref.key) === again) this.arrivedState.delete(ref.key);
+    const carriedState = this.#takeCarriedState(ref, runtime);
+    const more = arrived && arrivedParts(runtime, arrived);
+    const activation = await this.starter.start({ ...start, ...found, facts, carriedState, ...more });
+    this.arrivedState.delete(ref.key);
     return this.settleLateStart(activation);
   }
 
@@ -319,13 +316,16 @@ export abstract class ObjectTable extends HostObjects {
     if (!session.isValid()) throw waitsForDirectory(ref);
     const stored = loaded && (await this.starter.stored(ref, loaded));
     const gapMs = sleeper.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - sleeper.sinceMs);
-    const reason = sleeper.isAfterCrash ? "crash" : "wake";
+    const arrived = this.arrivedState.get(ref.key)?.();
+    const reason = arrived ? "move" : sleeper.isAfterCrash ? "crash" : "wake";
     const carriedState = this.#takeCarriedState(ref, runtime);
     this.sleepers.remove(sleeper);
     const activation = await this.starter.start({
       ...{ ref, runtime, session, epoch, stored, carriedState, edges, ...topics },
+      ...(arrived && arrivedParts(runtime, arrived)),
       facts: { reason, gapMs },
     });
+    this.arrivedState.delete(ref.key);
     return this.settleLateStart(activation);
   }
 

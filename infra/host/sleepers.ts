@@ -21,6 +21,9 @@ const wakeRetryMs = 1000;
 /** Bytes of messages that topics of sleeping objects may keep on one host; past it the longest asleep keep none. */
 export const asleepMessageBytesMax = 64 * 1024 * 1024;
 
+/** What an object takes that sleeps for its messages alone, beside those. */
+const sleeperBytes = 4096;
+
 /** The objects that sleep on this host. */
 export class Sleepers {
   readonly #setup: SleepersSetup;
@@ -55,12 +58,14 @@ export class Sleepers {
   }
 
   #keepMessages(sleeper: Sleeper): void {
-    const bytes = keptBytes(sleeper.topics);
-    if (bytes === 0) return;
+    const messageBytes = keptBytes(sleeper.topics);
+    if (messageBytes === 0) return;
+    const bytes = messageBytes + sleeperBytes;
     this.#messageBytes.set(sleeper, bytes);
     this.#messageBytesTotal += bytes;
     for (const longest of this.#messageBytes.keys()) {
-      if (this.#messageBytesTotal <= asleepMessageBytesMax) return;
+      // The one that falls asleep just now is to be attached first.
+      if (this.#messageBytesTotal <= asleepMessageBytesMax || longest === sleeper) return;
       longest.dropMessages();
       this.#dropped(longest);
     }

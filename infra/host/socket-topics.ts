@@ -15,8 +15,11 @@ export interface TopicSubscriber {
   readonly readyState: RawSocket["readyState"];
   /** The context of its upgrade. */
   readonly data: object;
-  close(code: number, reason: string): void;
+  closeAtOnce(code: number, reason: string): void;
 }
+
+/** What a message takes that waits to be told again, beside itself, which the history has in any case. */
+const missedBytes = 128;
 
 /** The topics of one socket: as its handlers have it, and as it has taken effect. Between the two is the output gate. */
 export class SocketTopics {
@@ -24,6 +27,7 @@ export class SocketTopics {
   readonly #socket: TopicSubscriber;
   readonly #subscribed: Set<string>;
   readonly #atEdge = new Map<string, PresentIn | undefined>();
+  #isOver = false;
 
   constructor(activation: Activation, socket: TopicSubscriber, record?: SocketRecord) {
     this.#activation = activation;
@@ -70,15 +74,18 @@ export class SocketTopics {
     checkSubscriptionCount(this.#subscribed.size);
     const presence = this.#activation.presenceOf(topic);
     const presentIn = presence && { data: this.#activation.presenceDataOf(topic, socket), watches };
-    this.#activation.pass(() => {
-      if (socket.readyState === 3) return;
-      this.#takesEffect(topic, presentIn);
-      presence?.join(socket.id, presentIn?.data);
-      if (!isTold && presentIn === undefined) return socket.carrier.subscribe(topic);
-      const snapshot = watches ? presence?.snapshot() : undefined;
-      if (!socket.carrier.listen(topic, { ...start, presence: presentIn && { ...presentIn, snapshot } }))
-        socket.close(1013, "Too much is on its way to your edge.");
-    }, topic.length);
+    this.#activation.pass(
+      () => {
+        if (socket.readyState === 3 || this.#isOver) return;
+        this.#takesEffect(topic, presentIn);
+        presence?.join(socket.id, presentIn?.data);
+        if (!isTold && presentIn === undefined) return socket.carrier.subscribe(topic);
+        const snapshot = watches ? presence?.snapshot() : undefined;
+        if (!socket.carrier.listen(topic, { ...start, presence: presentIn && { ...presentIn, snapshot } }))
+          socket.closeAtOnce(1013, "Too much is on its way to your edge.");
+      },
+      topic.length + missedBytes * start.missed.length,
+    );
     this.#subscribed.add(topic);
   }
 
@@ -101,6 +108,7 @@ export class SocketTopics {
 
   /** The socket is no longer this activation's. */
   left(): void {
+    this.#isOver = true;
     for (const topic of this.#atEdge.keys()) this.#end(topic);
     this.#atEdge.clear();
     this.#subscribed.clear();

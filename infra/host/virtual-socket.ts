@@ -2,6 +2,7 @@ import { StatefulError } from "../lib/errors.ts";
 import type { AcceptedUpgrade } from "../object/event.ts";
 import type { RawSocket } from "../object/object-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import { authorsMessage } from "../object/subscription-message.ts";
 import type { SocketBehaviour } from "../object/socket-route.ts";
 import { type EncodeMessage, encodedPayload, topicPayload } from "../object/topic-payload.ts";
 import type { SocketAtEdge, TopicEdge } from "../topics/topic-hub.ts";
@@ -217,13 +218,16 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   }
 
   send(data: string | BufferSource): number {
-    return this.#send(typeof data === "string" ? data : asBytes(data));
+    return this.#sendAuthors(typeof data === "string" ? data : asBytes(data));
   }
   sendText(data: string): number {
-    return this.#send(data);
+    return this.#sendAuthors(data);
   }
   sendBinary(data: BufferSource): number {
     return this.#send(asBytes(data));
+  }
+  tell(data: string): number {
+    return this.#send(data);
   }
 
   publish(topic: string, data: string | BufferSource): number {
@@ -269,7 +273,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
     }
   }
 
-  /** Its client is to come again, and not to wait for what may not leave. */
+  /** Its client is to come again, and to hear nothing before that; nor to wait for what may not leave. */
   closeAtOnce(code: number, reason: string): void {
     if (this.#readyState < 2) this.#readyState = 2;
     this.#sendClose(code, reason);
@@ -309,6 +313,10 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
     return this.carrier.bufferedBytes();
   }
 
+  #sendAuthors(message: SocketData): number {
+    return this.#send(this.kind === "subscription" ? authorsMessage(message) : message);
+  }
+
   #send(message: SocketData): number {
     if (this.#readyState > 1) return 0;
     let sent = message.length;
@@ -321,7 +329,7 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
   #sendNow(message: SocketData): number {
     if (this.#readyState === 3) return 0;
     const sent = this.carrier.send(message);
-    if (sent === -1) this.close(slowReaderCloseCode, "The reader is too slow.");
+    if (sent === -1) this.closeAtOnce(slowReaderCloseCode, "The reader is too slow.");
     return sent;
   }
 

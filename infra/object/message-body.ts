@@ -1,4 +1,5 @@
 import { StatefulError } from "../lib/errors.ts";
+import { isDeeper, jsonDepthMax } from "../lib/json-depth.ts";
 import { eventOfContext, type HttpContext } from "./http-context.ts";
 import type { SocketData } from "./socket-message.ts";
 
@@ -31,6 +32,8 @@ export function messageBody(bytesMax: number): (context: HttpContext) => Promise
 const decoder = new TextDecoder();
 
 function parseJson(text: string): unknown {
+  if (isDeeper(text, jsonDepthMax))
+    throw new StatefulError("bad_request", `A message is nested ${jsonDepthMax} deep at most.`);
   try {
     return JSON.parse(text);
   } catch (thrown) {

@@ -23,6 +23,8 @@ export interface RawSocket {
   send(data: string | BufferSource): number;
   sendText(data: string): number;
   sendBinary(data: BufferSource): number;
+  /** What the machinery itself says to a client that speaks frames (`subscription-message.ts`). */
+  tell(data: string): number;
   /** What has been encoded. On a topic with a schema it has to be JSON, as a client's. */
   publish(topic: string, data: string | BufferSource): number;
   /** What a handler says, as it says it: the topic's schema has to see that. */

@@ -20,17 +20,29 @@ export function publishedOn(message: SocketData): TopicPayload {
   return { data: message.slice(1), form: message.startsWith(marks.json) ? "json" : "text" };
 }
 
-/** No text that an author sends to a subscriber begins so. */
-const failureMark = "\u0000failed ";
+const escapeMark = "\u0000";
+const failureMark = `${escapeMark}failed `;
 
 export function publishFailure(error: StatefulError): string {
   return failureMark + problemJson(error);
 }
 
-/** The problem document, as JSON; undefined for anything else that is sent. */
-export function failureIn(message: SocketData): string | undefined {
-  if (typeof message !== "string" || !message.startsWith(failureMark)) return undefined;
-  return message.slice(failureMark.length);
+/** What an author's code sends to a subscriber, whatever it is: it must not pass for a failure. */
+export function authorsMessage(message: SocketData): SocketData {
+  return typeof message === "string" && message.startsWith(escapeMark) ? escapeMark + message : message;
+}
+
+/** What was sent to a subscriber: why a publish was not taken, as a problem document, or an author's message. */
+export function sentOn(
+  message: SocketData,
+): { readonly failure: unknown } | { readonly message: SocketData } {
+  if (typeof message !== "string" || !message.startsWith(escapeMark)) return { message };
+  if (!message.startsWith(failureMark)) return { message: message.slice(escapeMark.length) };
+  try {
+    return { failure: JSON.parse(message.slice(failureMark.length)) };
+  } catch {
+    return { message: message.slice(escapeMark.length) }; // No route of ours has sent that.
+  }
 }
 
 /**

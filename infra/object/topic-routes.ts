@@ -115,6 +115,6 @@ function serverOnly(): StatefulError {
 
 /** A message is not taken. A client that speaks frames is told, and goes on; for others there is nothing to tell it with. */
 function refuse(socket: RawSocket, error: StatefulError): void {
-  if (socket.kind === "subscription") socket.send(publishFailure(error));
+  if (socket.kind === "subscription") socket.tell(publishFailure(error));
   else socket.close(error.closeCode, error.message);
 }

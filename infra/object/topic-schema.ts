@@ -1,5 +1,6 @@
 import { type AnySchema, getSchemaValidator, type TSchema } from "elysia";
 import { StatefulError } from "../lib/errors.ts";
+import { isDeeper, jsonDepthMax } from "../lib/json-depth.ts";
 
 /**
  * What a message of a topic with that schema is to whoever publishes it. A Standard Schema validator may take one type and
@@ -65,6 +66,7 @@ export class TopicSchema {
 
   /** A client's JSON, as `encode` takes it. Throws as that does. */
   decode(json: string): unknown {
+    if (isDeeper(json, jsonDepthMax)) throw this.refusal("", `it is nested ${jsonDepthMax} deep at most`);
     let value: unknown;
     try {
       value = JSON.parse(json);

@@ -89,7 +89,10 @@ export class TopicPresence {
   /** Everything, for one who begins to watch: the JSON of an object. */
   snapshot(): string {
     const { size } = this.#members;
-    if (size > this.#setup.membersMax) return `{"count":${size}}`;
+    if (size > this.#setup.membersMax) {
+      this.#wasListed = false; // Whoever has this can make nothing of what changes.
+      return `{"count":${size}}`;
+    }
     return `{"count":${size},"members":[${this.#list(this.#members.keys())}]}`;
   }
 

@@ -55,7 +55,7 @@ test("T8 conflate: whoever is behind hears the latest, and how many were left ou
 });
 
 test("T8 drop-oldest: the newest that fit wait, in order", async () => {
-  const { clock, lenient, reader } = topics(400);
+  const { clock, lenient, reader } = topics(2000);
   const slow = reader("drop-oldest");
   slow.bufferedBytes = 1000;
   for (let n = 0; n < 20; n++) lenient.publish(name, said("chat", `${n}`.padStart(20, "0")), undefined);

@@ -217,6 +217,9 @@ export class FakeSocket implements RawSocket {
   sendBinary(data: BufferSource): number {
     return this.send(data);
   }
+  tell(data: string): number {
+    return this.send(data);
+  }
   publish(topic: string, message: string | BufferSource): number {
     return this.published.push({ topic, message });
   }
