@@ -5,8 +5,10 @@ import type { ClassRuntime } from "../../infra/host/class-runtime.ts";
 import { RoutedEvent } from "../../infra/host/open-event.ts";
 import type { DirectRoute } from "../../infra/object/direct-routes.ts";
 import type { ClientConnection, EdgeSocket, ServedClient } from "../../infra/edge/edge-socket.ts";
+import { ClientPulse } from "../../infra/edge/client-pulse.ts";
 import { pathAndQuery } from "../../infra/edge/object-target.ts";
 import { systemPrefix } from "../../infra/edge/system-routes.ts";
+import type { Clock } from "../../infra/lib/clock.ts";
 import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
 import { type LinkSocket, linkPath } from "../../infra/link/link-pool.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
@@ -33,6 +35,8 @@ export class Frontend implements DispatcherFrontend {
   readonly #config: ServerConfig;
   readonly #classes: ReadonlyMap<string, ClassRuntime>;
   readonly #parts: () => HostParts | undefined;
+  readonly #clock: Clock;
+  #pulse: ClientPulse | undefined;
   #server: Server<Socket> | undefined;
   /** Once the host goes away: requests taken since. */
   #takenLeaving: number | undefined;
@@ -41,7 +45,9 @@ export class Frontend implements DispatcherFrontend {
     config: ServerConfig,
     classes: ReadonlyMap<string, ClassRuntime>,
     parts: () => HostParts | undefined,
+    clock: Clock,
   ) {
+    this.#clock = clock;
     this.#config = config;
     this.#classes = classes;
     this.#parts = parts;
@@ -54,6 +60,7 @@ export class Frontend implements DispatcherFrontend {
   /** Throws where the port is taken. Until the host runs, everything is answered with 503. */
   listen(): void {
     this.#server = Bun.serve<Socket>(this.#options());
+    this.#pulse = new ClientPulse(this.#clock, this.#config.socketIdleTimeoutMs);
   }
 
   /** The classes changed: their routes are matched anew. */
@@ -83,10 +90,18 @@ export class Frontend implements DispatcherFrontend {
         // Bun pings before it is over; it counts in steps of four seconds, and to 960 s at most.
         idleTimeout: Math.min(960, Math.ceil(socketIdleTimeoutMs / 1000)),
         sendPings: true,
-        open: (ws) => opened(ws),
-        message: (ws, message) => received(ws.data, message),
+        open: (ws) => this.#opened(ws),
+        message: (ws, message) => {
+          this.#pulse?.heard(ws);
+          received(ws.data, message);
+        },
+        ping: (ws) => this.#pulse?.heard(ws),
+        pong: (ws) => this.#pulse?.heard(ws),
         drain: (ws) => drained(ws.data),
-        close: (ws, code, reason) => closed(ws.data, code, reason),
+        close: (ws, code, reason) => {
+          this.#pulse?.closed(ws);
+          closed(ws.data, code, reason);
+        },
       },
     };
   }
@@ -137,6 +152,7 @@ export class Frontend implements DispatcherFrontend {
   }
 
   async stop(): Promise<void> {
+    this.#pulse?.stop();
     await this.#server?.stop(true);
   }
 
@@ -153,6 +169,13 @@ export class Frontend implements DispatcherFrontend {
     const { clientAddressHeader } = this.#config;
     const forwarded = clientAddressHeader === undefined ? null : request.headers.get(clientAddressHeader);
     return forwarded ?? this.#server?.requestIP(request)?.address ?? "";
+  }
+
+  #opened(ws: ServerWebSocket<Socket>): void {
+    if (isLink(ws.data)) return ws.data.open(ws); // It has a heartbeat of its own.
+    this.#pulse?.opened(ws);
+    // Messages are never shared memory (see publish); that is all in which Bun's socket is the narrower type.
+    ws.data.connected(ws as ClientConnection);
   }
 
   #fetch(request: Request): Answer {
@@ -212,12 +235,6 @@ function starting(): StatefulError {
 
 function isLink(socket: Socket): socket is LinkSocket {
   return "kind" in socket;
-}
-
-function opened(ws: ServerWebSocket<Socket>): void {
-  if (isLink(ws.data)) ws.data.open(ws);
-  // Messages are never shared memory (see publish); that is all in which Bun's socket is the narrower type.
-  else ws.data.connected(ws as ClientConnection);
 }
 
 function received(socket: Socket, message: string | Buffer): void {

@@ -132,7 +132,7 @@ export class RunningHost {
       seek: (held) => this.#running?.registrar.seek(held),
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
-    this.#frontend = new Frontend(config, this.#classes.runtimes, () => this.#running);
+    this.#frontend = new Frontend(config, this.#classes.runtimes, () => this.#running, this.#clock);
   }
 
   get hostId(): string {

@@ -167,9 +167,9 @@ export class HeldSockets implements HeldObject {
         `The owner of ${this.ref.key} goes on after what was never applied.`,
       );
     this.#cancelEmpty?.();
-    if (state.name !== "attached") this.#begin(line, hello);
-    else if (isSame) this.#begin(line, hello);
-    else this.#await(line, hello);
+    const isAwaited = state.name === "moving" && hello.epoch > state.epoch;
+    if (isAwaited || (state.name === "attached" && !isSame)) this.#await(line, hello);
+    else this.#begin(line, hello);
     this.#checkEmpty();
   }
 
@@ -206,7 +206,7 @@ export class HeldSockets implements HeldObject {
     this.commandApplied(line);
   }
 
-  /** The last owner has said something before the object moved that never arrived, and never will. */
+  /** The owner before this one has said something that never arrived, and never will; or was not heard at all. */
   #hasMissed({ before }: Hello): boolean {
     if (before === undefined) return false;
     const known = this.#hello;
@@ -348,11 +348,13 @@ export class HeldSockets implements HeldObject {
     this.#setup.owns(this.ref.key, session, epoch);
     const process = processOfSession(session);
     const cancelLimit = this.#setup.clock.after(moveLimitMs, () => this.#lose(process));
-    this.#state = { name: "moving", process, cancelLimit };
+    this.#state = { name: "moving", process, epoch, cancelLimit };
     this.#isMoved = true;
     this.#isCatchingUp = false;
     this.#changed();
-    if (!this.#next()) this.#checkEmpty();
+    // One after the owner that was announced waits for what that one has to say, though its own words came first.
+    const isNext = this.#waiting[0] !== undefined && this.#waiting[0].hello.epoch <= epoch;
+    if (!isNext || !this.#next()) this.#checkEmpty();
   }
 
   // -- its end

@@ -277,6 +277,42 @@ test("E19 three owners in a row are heard in the order of their epochs", async (
   expect([one, two, three].map((owner) => owner.messages(client))).toEqual([[], [], ["hello"]]);
 });
 
+test("E19 an owner that was announced is heard before the one after it, whose words came first", async () => {
+  const rig = new EdgeRig();
+  const [one, two, three] = [rig.owner("one", 1), rig.owner("two", 2), rig.owner("three", 3)];
+  const client = await rig.connect(one);
+  one.carrier(client).send("one");
+  const arrives = async (owner: FakeOwner, before: FakeOwner) => {
+    await rig.link(owner);
+    owner.taken.set(client.number, 0);
+    owner.attach(before.port?.lastWord);
+    owner.carrier(client).send(owner.process);
+    await rig.settle();
+  };
+  one.port?.moved("two.1", 2);
+  await arrives(three, two);
+  await arrives(two, one);
+  two.port?.moved("three.1", 3);
+  await rig.settle();
+  expect([client.heard, client.closing]).toEqual([["one", "two", "three"], undefined]);
+});
+
+test("E19 sockets are closed where an owner in between was never heard: it may have said something", async () => {
+  const rig = new EdgeRig();
+  const [one, two, three] = [rig.owner("one", 1), rig.owner("two", 2), rig.owner("three", 3)];
+  const client = await rig.connect(one);
+  two.attach(one.port?.lastWord); // and never reaches the edge
+  two.carrier(client).send("two");
+  one.port?.moved("two.1", 2);
+  await rig.link(three);
+  three.taken.set(client.number, 0);
+  three.attach(two.port?.lastWord);
+  three.carrier(client).send("three");
+  await rig.clock.advance(moveLimitMs + 100);
+  expect(client.heard).not.toContain("three");
+  expect(client.closing?.[0]).toBe(1012);
+});
+
 test("an owner of an earlier epoch than one that was heard is turned away", async () => {
   const rig = new EdgeRig();
   const later = rig.owner("later", 5);

@@ -45,6 +45,21 @@ test.each([
   60_000,
 );
 
+test("E32 a client that has vanished is found also while its topic goes on: what is sent to it is no sign of its life", async () => {
+  const { sockets } = cluster.host("ams").parts;
+  const client = await RawClient.connect(cluster.host("ams").port);
+  client.upgrade("/porch/loud/-/topics/news");
+  await until("it is held", () => sockets.size === 1);
+  const say = () => void fetch(cluster.url("iad", "/porch/loud/say/on"), { method: "POST" });
+  const talking = setInterval(say, 500);
+  try {
+    await until("it is given up", () => sockets.size === 0, foundMs);
+  } finally {
+    clearInterval(talking);
+    client.close();
+  }
+}, 60_000);
+
 test("E32 a client that lives is not taken for dead, though nobody says anything and its object sleeps", async () => {
   const plain = await SocketClient.open(cluster.socketUrl("ams", "/porch/quiet/-/topics/news"));
   const framed = await ConnectClient.open(cluster.socketUrl("ams", ""));

@@ -4,7 +4,7 @@ import type { Listening, ListenerKind, Publishing, Told, Upheaval } from "./list
 
 const address = "board/a/-/topics/news";
 const elsewhere = "board/a/-/topics/wall";
-const calm: Upheaval = { losses: [], edgesGone: new Set() };
+const calm: Upheaval = { losses: [], edgesGone: new Set(), cutsAtMs: [] };
 
 /** Message `mN` was sent at N × 100 ms and acknowledged 10 ms later. */
 function published(count: number, more: Partial<Publishing> = {}): Publishing[] {

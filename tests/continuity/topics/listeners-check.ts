@@ -72,7 +72,8 @@ class StretchCheck {
     const heard = stretch.heard.map(({ message }) => message);
     const found = new Map<string, Offence>();
     const add = (kind: OffenceKind, message: string, why: string) => {
-      const text = `${address}: ${message} ${why}; heard ${near(heard, message)}`;
+      const at = this.#byMessage.get(message)?.sentAtMs.toFixed(0);
+      const text = `${address}: ${message} of ${at} ms ${why}; heard ${near(heard, message)}`;
       if (!found.has(message)) found.set(message, { kind, client: listener, text });
     };
     this.#strangers(stretch, add);
@@ -212,8 +213,9 @@ function wrongStarts({ listener, kind, address, told }: Listening, upheaval: Uph
     }
     if (one.kind === "closed") {
       const { edge, code, atMs } = one;
-      if (!upheaval.edgesGone.has(edge) && !isLostBetween(atMs - noticedWithinMs, atMs))
-        add("closed", `${kind} at ${edge} was closed with ${code}, and neither edge nor owner was lost`);
+      const isCut = upheaval.cutsAtMs.some((cutAtMs) => cutAtMs > atMs - noticedWithinMs && cutAtMs < atMs);
+      if (!upheaval.edgesGone.has(edge) && !isCut && !isLostBetween(atMs - noticedWithinMs, atMs))
+        add("closed", `${kind} at ${edge} was closed with ${code}, and neither edge, way nor owner was lost`);
     } else wholeAtMs = one.atMs;
   }
   return offences;

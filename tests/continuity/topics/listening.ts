@@ -62,6 +62,8 @@ export interface Upheaval {
   readonly losses: readonly { readonly object: string; readonly atMs: number }[];
   /** Processes that were ended: connections that they held broke. */
   readonly edgesGone: ReadonlySet<string>;
+  /** When ways between two hosts were cut: an object that moves then may close sockets, and loses nothing. */
+  readonly cutsAtMs: readonly number[];
 }
 
 /** The object's key, of a topic's address. */

@@ -7,7 +7,7 @@ const minutesMax = 10_000;
 /**
  * All promises of topics, under everything that can befall hosts and clients:
  *
- *     bun run topics [seed] [--minutes 2] [--upheavals moves,edge,owner,drain]
+ *     bun run topics [seed] [--minutes 2] [--upheavals moves,edge,owner,drain,cut,freeze]
  */
 function planOf(args: readonly string[]): TopicsPlan {
   const option = { type: "string" } as const;

@@ -20,6 +20,8 @@ export interface TopicsPlan {
 export interface TopicsReport {
   readonly figures: readonly string[];
   readonly offences: readonly Offence[];
+  /** What happened to hosts and objects, and when. */
+  readonly journal: readonly string[];
 }
 
 const objects = ["board/a", "board/b", "board-durable/a", "board-durable/b"];
@@ -36,7 +38,7 @@ const pauseMs = { min: 300, max: 2_000 } as const;
  */
 export async function runTopics({ seed, seconds, upheavals }: TopicsPlan): Promise<TopicsReport> {
   const random = new SeededRandom(seed);
-  const stage = await Stage.open({ hosts: 3 });
+  const stage = await Stage.open({ hosts: 3, cutsWays: upheavals.includes("cut") });
   const { hosts } = stage;
   const crowd = new Audience({ hosts, addresses, random: random.fork(), ...audience });
   const speakers = Array.from(
@@ -58,11 +60,16 @@ export async function runTopics({ seed, seconds, upheavals }: TopicsPlan): Promi
     const last = new Publisher({ name: "last", hosts, addresses, random, everyMs });
     const offences = await settle(crowd, last, random);
     const all = [...crowd.publishings, ...[...speakers, last].flatMap((speaker) => speaker.publishings)];
+    done.noteUnplanned();
     const found = checkListeners(crowd.notes, all, done);
     return {
       offences: [...offences, ...found.offences],
       figures: figuresOf(found.totals, done, crowd),
+      journal: done.journal,
     };
+  } catch (error) {
+    for (const entry of done.journal) console.log(`topics: ${entry}`);
+    throw error;
   } finally {
     await Promise.all([crowd.stop(), ...speakers.map((speaker) => speaker.stop())]);
     await stage.close();
@@ -134,9 +141,15 @@ function figuresOf(
 }
 
 /** Prints the figures, and what is wrong with the line that replays it; for a test, the offences as text. */
-export function tellTopics({ seed, seconds }: TopicsPlan, { figures, offences }: TopicsReport): string[] {
+export function tellTopics(
+  { seed, seconds, upheavals }: TopicsPlan,
+  { figures, offences, journal }: TopicsReport,
+): string[] {
   const lines = offenceLines(offences);
   for (const line of [...figures, `${offences.length} violations`, ...lines]) console.log(`topics: ${line}`);
-  if (lines.length > 0) console.log(`topics: replay with: bun run topics ${seed} --minutes ${seconds / 60}`);
+  const replay = `bun run topics ${seed} --minutes ${seconds / 60} --upheavals ${upheavals.join(",")}`;
+  if (lines.length === 0) return lines;
+  for (const entry of journal) console.log(`topics: ${entry}`);
+  console.log(`topics: replay with: ${replay}`);
   return lines;
 }
