@@ -37,6 +37,8 @@ export interface ServerConfig {
   readonly memoryLimitBytes: number;
   readonly socketsMax: number;
   readonly backpressureLimitBytes: number;
+  /** A WebSocket from which nothing has come for this long, not even an answer to a ping, is given up. */
+  readonly socketIdleTimeoutMs: number;
   readonly routeCacheEntriesMax: number;
   readonly placementBudgetMs: number;
   /** How long a host that was told to stop may take to move its objects away, to save the rest, and to say goodbye. */
@@ -77,6 +79,7 @@ export const configDefaults = {
   heartbeatMs: 2000,
   socketsMax: 100_000,
   backpressureLimitBytes: 1024 * 1024,
+  socketIdleTimeoutMs: 60_000,
   routeCacheEntriesMax: 100_000,
   placementBudgetMs: 5000,
   drainLimitMs: 25_000,
@@ -120,6 +123,7 @@ export function configFromEnvironment(env: Environment): ServerConfig {
       configDefaults.backpressureLimitBytes,
       1024,
     ),
+    socketIdleTimeoutMs: number("STATEFUL_SOCKET_IDLE_MS", configDefaults.socketIdleTimeoutMs, 8000),
     routeCacheEntriesMax: number("STATEFUL_ROUTE_CACHE_MAX", configDefaults.routeCacheEntriesMax, 1),
     placementBudgetMs: number("STATEFUL_PLACEMENT_BUDGET_MS", configDefaults.placementBudgetMs, 100),
     drainLimitMs: number("STATEFUL_DRAIN_LIMIT_MS", configDefaults.drainLimitMs, 1000),

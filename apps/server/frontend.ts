@@ -25,8 +25,6 @@ const messageBytesMax = 16 * 1024 * 1024;
 const hardBackpressureFactor = 16;
 /** A request on which nothing moves for this long is ended, so that clients which say no more hold no object (seconds). */
 const requestIdleTimeoutS = 120;
-/** Bun pings an idle client at this interval and closes it when nothing comes back (seconds). */
-const socketIdleTimeoutS = 60;
 
 /** The port of a host: Bun's server, for clients and for the links of other hosts alike. */
 export class Frontend implements DispatcherFrontend {
@@ -62,7 +60,7 @@ export class Frontend implements DispatcherFrontend {
   }
 
   #options(): Bun.Serve.Options<Socket> {
-    const { bindAddress, port, backpressureLimitBytes } = this.#config;
+    const { bindAddress, port, backpressureLimitBytes, socketIdleTimeoutMs } = this.#config;
     return {
       hostname: bindAddress,
       port,
@@ -77,7 +75,8 @@ export class Frontend implements DispatcherFrontend {
         maxPayloadLength: messageBytesMax,
         backpressureLimit: backpressureLimitBytes * hardBackpressureFactor,
         closeOnBackpressureLimit: true,
-        idleTimeout: socketIdleTimeoutS,
+        // Bun pings before it is over; it counts in steps of four seconds, and to 960 s at most.
+        idleTimeout: Math.min(960, Math.ceil(socketIdleTimeoutMs / 1000)),
         sendPings: true,
         open: (ws) => opened(ws),
         message: (ws, message) => received(ws.data, message),

@@ -30,6 +30,7 @@ import type { ServerConfig } from "./config.ts";
 import { Drain, drainShares, lameDuck } from "./drain.ts";
 import { Frontend } from "./frontend.ts";
 import { HostLinks } from "./host-links.ts";
+import { hostMetrics } from "./host-metrics.ts";
 import { MemoryGauge } from "./memory-gauge.ts";
 import { MemoryWatch } from "./memory-watch.ts";
 import { Mover } from "./mover.ts";
@@ -329,7 +330,10 @@ export class RunningHost {
         ...{ ...search, owners, hostId: this.hostId, isDraining: () => this.#isDraining },
         pathTo: (host) => links.pathTo(host),
       }),
-      admin: new AdminRoutes({ adminToken, dispatcher, owners, storedObjects: directory, log: this.log }),
+      admin: new AdminRoutes({
+        ...{ adminToken, dispatcher, owners, storedObjects: directory, log: this.log },
+        metrics: () => hostMetrics({ table, links, sockets: this.#sockets }),
+      }),
     };
   }
 

@@ -6,6 +6,7 @@ import type { Log } from "../lib/log.ts";
 import { type ObjectRef, objectRef, objectRefFromSegment } from "../lib/object-ref.ts";
 import type { MoveWish } from "../placement/move-targets.ts";
 import type { Dispatcher } from "./dispatcher.ts";
+import { type Metric, metricsContentType, metricsText } from "./metrics.ts";
 import type { OwnerCalls } from "./owner-calls.ts";
 import { systemPrefix } from "./system-routes.ts";
 
@@ -15,11 +16,13 @@ export interface AdminRoutesSetup {
   readonly dispatcher: Pick<Dispatcher, "system">;
   readonly owners: Pick<OwnerCalls, "move">;
   readonly storedObjects: Pick<StoredObjects, "alarms">;
+  readonly metrics: () => readonly Metric[];
   readonly log: Log;
 }
 
 const objectsPath = `${systemPrefix}objects/`;
 const alarmsPath = `${systemPrefix}alarms`;
+const metricsPath = `${systemPrefix}metrics`;
 const scheme = /^bearer +/i;
 /** Fields of a client's request that a call takes along. Its token is not one of them. */
 const passedFields = ["accept", "content-type", "content-length"];
@@ -38,6 +41,7 @@ const wishCharsMax = 1000;
  *     POST /-/objects/<class>/<id>/move    { "region": "nrt" } or { "host": "<host id>" }: answered after the move. An object
  *                                          that lives nowhere is started first, like by any other call
  *     GET /-/alarms?parked=1&limit=     alarms of all objects: the parked ones first, then by when they are due
+ *     GET /-/metrics                    figures of this host, in Prometheus's text format
  *
  * Who does not hold it learns nothing, not even which addresses there are.
  */
@@ -52,7 +56,8 @@ export class AdminRoutes {
 
   /** @param target raw path and query */
   isFor(target: string): boolean {
-    return target.startsWith(objectsPath) || pathOf(target) === alarmsPath;
+    const path = pathOf(target);
+    return target.startsWith(objectsPath) || path === alarmsPath || path === metricsPath;
   }
 
   /** Never rejects. */
@@ -60,6 +65,7 @@ export class AdminRoutes {
     try {
       this.#authorize(request);
       if (pathOf(target) === alarmsPath) return await this.#alarms(request, target);
+      if (pathOf(target) === metricsPath) return this.#metrics(request);
       return await this.#call(request, target);
     } catch (thrown) {
       const error = asStatefulError(thrown);
@@ -103,6 +109,12 @@ export class AdminRoutes {
     log.info("admin.call", { object: ref.key, method: "POST", call: "move", ...wish });
     const { from, to, epoch, pauseMs } = await owners.move(ref, wish);
     return Response.json({ from, to, epoch, pauseMs }, { headers: { "cache-control": "no-store" } });
+  }
+
+  #metrics(request: Request): Response {
+    if (request.method !== "GET") throw new StatefulError("not_found", "Only GET is answered here.");
+    const headers = { "content-type": metricsContentType, "cache-control": "no-store" };
+    return new Response(metricsText(this.#setup.metrics()), { headers });
   }
 
   async #alarms(request: Request, target: string): Promise<Response> {

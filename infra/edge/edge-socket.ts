@@ -1,8 +1,10 @@
 import { controlBytesMax, slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
-import type { TopicStart } from "../topics/topic-message.ts";
+import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
 import { presenceTopic } from "../topics/topic-presence.ts";
+
+import type { LenientTopics } from "./lenient-topics.ts";
 
 /**
  * One client's connection at its edge: a WebSocket of Bun's, an event stream, or a subscription on a WebSocket for many. They
@@ -19,6 +21,10 @@ export interface ClientConnection {
    * missed; and to the topic's presence, where the client watches that. Absent where a client is not told of positions.
    */
   listen?(name: string, topic: string, start: TopicStart, presenceName: string): void;
+  /** A message of a topic to which it is not subscribed natively. Absent where `send` does the same. */
+  hear?(message: TopicMessage): void;
+  /** So many messages of the topic are left out before the next. Absent where a client cannot be told. */
+  skipped?(topic: string, count: number): void;
   unsubscribe(name: string): void;
   isSubscribed(name: string): boolean;
   /** To every other WebSocket of this edge that subscribes to `name`. */
@@ -28,6 +34,8 @@ export interface ClientConnection {
   close(code: number, reason: string): void;
   terminate(): void;
   getBufferedAmount(): number;
+  /** What is sent in the call leaves together. */
+  cork?(send: () => void): unknown;
 }
 
 /** Who is told what the client does. */
@@ -64,15 +72,19 @@ export class EdgeSocket implements ServedClient {
   readonly socketId: number;
   readonly ref: ObjectRef;
   readonly #forget: () => void;
+  readonly #lenient: LenientTopics;
+  /** Native names of the topics that it hears from there. */
+  #lenientNames: Set<string> | undefined;
   #connection: ClientConnection | undefined;
   #owner: SocketOwner | undefined;
   #pending: ((connection: ClientConnection) => void)[] | undefined = [];
   #hasOverflowed = false;
   #isOver = false;
 
-  constructor(socketId: number, ref: ObjectRef, forget: () => void) {
+  constructor(socketId: number, ref: ObjectRef, lenient: LenientTopics, forget: () => void) {
     this.socketId = socketId;
     this.ref = ref;
+    this.#lenient = lenient;
     this.#forget = forget;
   }
 
@@ -109,6 +121,7 @@ export class EdgeSocket implements ServedClient {
   disconnected(code: number, reason: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    for (const name of this.#lenientNames ?? []) this.#lenient.remove(name, this);
     this.#forget();
     this.#owner?.closed(code, reason);
     this.#connection = undefined;
@@ -134,7 +147,8 @@ export class EdgeSocket implements ServedClient {
     const name = nativeTopic(this.ref.key, topic);
     const listen = (connection: ClientConnection) => {
       if (connection.listen) connection.listen(name, topic, start, this.#presenceName(topic));
-      else connection.subscribe(name);
+      else if (start.slowReaders === undefined) connection.subscribe(name);
+      this.#hearLeniently(name, topic, start, connection);
     };
     if (this.#connection) listen(this.#connection);
     else this.#later(listen, 0);
@@ -144,8 +158,22 @@ export class EdgeSocket implements ServedClient {
   hasMissed(topic: string, start: TopicStart): boolean {
     const connection = this.#connection;
     if (connection?.listen === undefined) return false;
-    connection.listen(nativeTopic(this.ref.key, topic), topic, start, this.#presenceName(topic));
+    const name = nativeTopic(this.ref.key, topic);
+    connection.listen(name, topic, start, this.#presenceName(topic));
+    this.#hearLeniently(name, topic, start, connection);
     return true;
+  }
+
+  #hearLeniently(
+    name: string,
+    topic: string,
+    { slowReaders }: TopicStart,
+    connection: ClientConnection,
+  ): void {
+    if (slowReaders === undefined) return;
+    this.#lenient.add(name, this, topic, connection, slowReaders);
+    this.#lenientNames ??= new Set();
+    this.#lenientNames.add(name);
   }
 
   #presenceName(topic: string): string {
@@ -156,6 +184,7 @@ export class EdgeSocket implements ServedClient {
     const name = nativeTopic(this.ref.key, topic);
     const presenceName = this.#presenceName(topic);
     const unsubscribe = (connection: ClientConnection) => {
+      this.#lenient.remove(name, this);
       connection.unsubscribe(name);
       if (connection.isSubscribed(presenceName)) connection.unsubscribe(presenceName);
     };

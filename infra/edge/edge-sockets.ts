@@ -12,6 +12,7 @@ import { EdgeSocket, framedTopicName, nativeTopic } from "./edge-socket.ts";
 import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
 import { FramedNames } from "./framed-names.ts";
 import { HeldSockets } from "./held-sockets.ts";
+import { LenientTopics } from "./lenient-topics.ts";
 import { presenceFrame } from "./host-frames.ts";
 import {
   type AttachedObjectName,
@@ -62,9 +63,12 @@ export class EdgeSockets implements TopicEdge {
   readonly #streams = new Map<string, Set<EventStream>>();
   readonly #connections = new Set<SharedConnection>();
   readonly framedNames = new FramedNames();
+  readonly lenient: LenientTopics;
   #lastNumber = 0;
   #headBytes = 0;
   #cancelSweep: CancelTimer;
+  /** Clients that were closed because they were too slow, since the start. */
+  slowReadersClosed = 0;
   /** Published since slow readers were looked for. */
   #unsweptLength = 0;
   #pingDueMs: number;
@@ -72,6 +76,7 @@ export class EdgeSockets implements TopicEdge {
 
   constructor(setup: EdgeSocketsSetup) {
     this.#setup = setup;
+    this.lenient = new LenientTopics(setup);
     this.#pingDueMs = setup.clock.monotonicMs() + eventStreamPingMs;
     this.#cancelSweep = this.#sweepLater();
   }
@@ -98,7 +103,7 @@ export class EdgeSockets implements TopicEdge {
   add(ref: ObjectRef, headBytes = 0): EdgeSocket {
     const number = ++this.#lastNumber;
     const held = this.heldOf(ref);
-    const socket = new EdgeSocket(number, ref, () => {
+    const socket = new EdgeSocket(number, ref, this.lenient, () => {
       this.#byNumber.delete(number);
       this.#headBytes -= headBytes;
       held.upgradeEnded(number);
@@ -180,6 +185,7 @@ export class EdgeSockets implements TopicEdge {
     const frame = this.framedNames.frameOf(name, message);
     if (frame !== undefined) this.#publishNatively(framedTopicName(name), frame, except);
     for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.hear(message);
+    this.lenient.publish(name, message, except);
     return true;
   }
 
@@ -209,6 +215,7 @@ export class EdgeSockets implements TopicEdge {
 
   stop(): void {
     this.#cancelSweep();
+    this.lenient.stop();
     for (const connection of [...this.#connections]) connection.terminate();
     for (const socket of [...this.#byNumber.values()]) {
       socket.terminate();
@@ -246,8 +253,9 @@ export class EdgeSockets implements TopicEdge {
     this.#unsweptLength = 0;
     for (const reader of [...this.#readers()]) {
       // Bun gives a client some seconds to read that, and then cuts it off.
-      if (reader.bufferedBytes() > this.#setup.backpressureLimitBytes)
-        reader.close(slowReaderCloseCode, "The reader is too slow.");
+      if (reader.bufferedBytes() <= this.#setup.backpressureLimitBytes) continue;
+      this.slowReadersClosed += 1;
+      reader.close(slowReaderCloseCode, "The reader is too slow.");
     }
   }
 

@@ -3,6 +3,7 @@ import { StatefulError } from "../lib/errors.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicPayload, TopicStart } from "../topics/topic-message.ts";
 import type { ClientConnection, EdgeSocket } from "./edge-socket.ts";
+import { ReplayAllowance } from "./replay-allowance.ts";
 
 /** Native topics know WebSockets only; these are their equals for event streams. */
 export interface EventStreamTopics {
@@ -27,6 +28,7 @@ export class EventStream implements ClientConnection {
   readonly #topics: EventStreamTopics;
   readonly #bufferedBytesMax: number;
   readonly #names = new Set<string>();
+  readonly #allowance = new ReplayAllowance();
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
 
   constructor(socket: EdgeSocket, topics: EventStreamTopics, bufferedBytesMax: number) {
@@ -68,12 +70,21 @@ export class EventStream implements ClientConnection {
     this.#write(`event: presence\ndata: ${json}\n\n`);
   }
 
+  skipped(_: string, count: number): void {
+    this.#write(`event: skipped\ndata: ${JSON.stringify({ count })}\n\n`);
+  }
+
   listen(name: string, _: string, start: TopicStart, presenceName: string): void {
     const { position, recovered, missed, presence } = start;
     const id = position === undefined ? "" : `id: ${position}\n`;
     this.#write(`event: subscribed\n${id}data: ${JSON.stringify({ position, recovered })}\n\n`);
-    for (const message of missed) this.hear(message);
-    this.subscribe(name);
+    this.#allowance.replay(
+      () => this.#waitingBytes,
+      () => {
+        for (const message of missed) this.#enqueue(eventOf(message.data, message.position));
+      },
+    );
+    if (start.slowReaders === undefined) this.subscribe(name);
     if (presence?.snapshot === undefined) return;
     this.hearPresence(presence.snapshot);
     this.subscribe(presenceName);
@@ -115,6 +126,10 @@ export class EventStream implements ClientConnection {
     this.#over(code, reason);
   }
   getBufferedAmount(): number {
+    return this.#allowance.counted(this.#waitingBytes);
+  }
+
+  get #waitingBytes(): number {
     return this.#controller === undefined ? 0 : this.#bufferedBytesMax - (this.#controller.desiredSize ?? 0);
   }
 
@@ -124,8 +139,12 @@ export class EventStream implements ClientConnection {
       this.terminate(slowReaderCloseCode, "The reader is too slow.");
       return 0;
     }
+    return this.#enqueue(text);
+  }
+
+  #enqueue(text: string): number {
     const bytes = encoder.encode(text);
-    this.#controller.enqueue(bytes);
+    this.#controller?.enqueue(bytes);
     return bytes.length;
   }
 

@@ -12,7 +12,8 @@ import type { EdgeSockets, SharedConnection } from "./edge-sockets.ts";
 import type { FramedNames } from "./framed-names.ts";
 import { type EarlyRoom, FramedTopic, type FramedTopicParent } from "./framed-topic.ts";
 import { failedFrame, pongFrame, refusedFrame, welcomeFrame } from "./host-frames.ts";
-import { refusalOf } from "./refusal.ts";
+import { discard, refusalOf } from "./refusal.ts";
+import { ReplayAllowance } from "./replay-allowance.ts";
 import { type SubscriptionAddress, subscriptionAddress } from "./subscription-address.ts";
 
 /** Subscriptions of one connection, those that have not begun or are not wanted any longer included, until they are answered. */
@@ -56,6 +57,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   #headers: SharedHeaders;
   readonly #topics = new Map<number, FramedTopic>();
   readonly #natives = new Set<string>();
+  readonly #allowance = new ReplayAllowance();
   /** Over before they were answered: they still take what their answer takes. */
   readonly #abandoned = new Set<FramedTopic>();
   #client: ClientConnection | undefined;
@@ -151,17 +153,14 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
         throw taken(
           `The connection subscribes to the topic "${frame.topic.slice(0, 80)}" of ${key} already.`,
         );
-      const topic = new FramedTopic(
-        { id: frame.id, object: key, topic: frame.topic, native },
-        this.#headers,
-        this,
-      );
+      const name = { id: frame.id, object: key, topic: frame.topic, native };
+      const topic = new FramedTopic(name, this.#headers, this);
       this.#topics.set(frame.id, topic);
       this.#natives.add(native);
       void this.#begin(topic, address);
     } catch (thrown) {
-      const error = asStatefulError(thrown);
-      this.send(refusedFrame(frame.id, error.status, problemDetails(error)));
+      if (!(thrown instanceof StatefulError)) throw thrown;
+      this.send(refusedFrame(frame.id, thrown.status, problemDetails(thrown)));
     }
   }
 
@@ -177,7 +176,8 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
     const head = { kind: "subscription", url, target, headers: topic.headers.list } as const;
     const wanted = { head, headBytes: url.length + target.length, signal: topic.signal };
     const response = await dispatcher.subscribe(ref, wanted, topic);
-    if (response && !topic.isOver) {
+    if (response && topic.isOver) discard(response);
+    else if (response) {
       const { status, error } = await refusalOf(response, clock);
       if (!topic.isOver) this.send(refusedFrame(topic.name.id, status, error));
       topic.drop(1000, "");
@@ -197,6 +197,10 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   send(frame: string): number {
     return this.#client?.send(frame) ?? 0;
   }
+  cork(send: () => void): void {
+    if (this.#client?.cork) this.#client.cork(send);
+    else send();
+  }
   subscribe(name: string): void {
     this.#client?.subscribe(name);
   }
@@ -207,7 +211,10 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
     this.#client?.publish(name, frame);
   }
   bufferedBytes(): number {
-    return this.#client?.getBufferedAmount() ?? 0;
+    return this.#allowance.counted(this.#client?.getBufferedAmount() ?? 0);
+  }
+  replay(send: () => void): void {
+    this.#allowance.replay(() => this.#client?.getBufferedAmount() ?? 0, send);
   }
 
   // -- its end

@@ -1,7 +1,7 @@
 import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import { failureIn } from "../object/subscription-message.ts";
-import type { TopicStart } from "../topics/topic-message.ts";
+import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
 import type { SharedHeaders } from "./connect-headers.ts";
 import { type ClientConnection, type EdgeSocket, framedTopicName } from "./edge-socket.ts";
 import type { FramedNames } from "./framed-names.ts";
@@ -10,6 +10,7 @@ import {
   messageFrame,
   messageStart,
   presenceFrame,
+  skippedFrame,
   subscribedFrame,
   unsubscribedFrame,
 } from "./host-frames.ts";
@@ -21,10 +22,13 @@ export interface FramedTopicParent {
   readonly names: FramedNames;
   /** As `ClientConnection.send`. */
   send(frame: string): number;
+  cork(send: () => void): void;
   subscribe(name: string): void;
   unsubscribe(name: string): void;
   publish(name: string, frame: SocketData): void;
   bufferedBytes(): number;
+  /** Sends what was missed: see `ReplayAllowance`. */
+  replay(send: () => void): void;
   /** The whole connection. */
   close(code: number, reason: string): void;
   /** Room for what is said on subscriptions that have not begun. */
@@ -168,14 +172,28 @@ export class FramedTopic implements ClientConnection, Frontend {
     if (name !== this.name.native) return;
     const { position, recovered, missed, presence } = start;
     const { object, topic } = this.name;
-    this.#parent.send(subscribedFrame(this.name, position, recovered));
     const messages = messageStart(object, topic);
-    for (const message of missed) this.#parent.send(messageFrame(messages, message));
-    this.#listen();
+    const tell = () => {
+      this.#parent.send(subscribedFrame(this.name, position, recovered));
+      for (const message of missed) this.#parent.send(messageFrame(messages, message));
+    };
+    if (missed.length === 0) tell();
+    else this.#parent.replay(() => this.#parent.cork(tell));
+    if (start.slowReaders === undefined) this.#listen();
     if (presence?.snapshot === undefined || this.isOver) return;
     this.#parent.send(presenceFrame(object, topic, presence.snapshot));
     this.#watched = presenceName;
     this.#parent.subscribe(framedTopicName(presenceName));
+  }
+
+  hear(message: TopicMessage): void {
+    const { object, topic } = this.name;
+    // An author's code may have subscribed the socket to other topics, for which the client has not asked.
+    if (message.topic === topic) this.#parent.send(messageFrame(messageStart(object, topic), message));
+  }
+
+  skipped(_: string, count: number): void {
+    this.#parent.send(skippedFrame(this.name.object, this.name.topic, count));
   }
 
   subscribe(name: string): void {

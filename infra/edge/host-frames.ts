@@ -41,6 +41,10 @@ export function failedFrame(id: number, error: string): string {
   return `{"type":"failed","id":${id},"error":${error}}`;
 }
 
+export function skippedFrame(object: string, topic: string, count: number): string {
+  return JSON.stringify({ type: "skipped", object, topic, count });
+}
+
 /** @param json of an object: who is there, or who has come and left */
 export function presenceFrame(object: string, topic: string, json: string): string {
   return `{"type":"presence","object":${JSON.stringify(object)},"topic":${JSON.stringify(topic)},${json.slice(1)}`;

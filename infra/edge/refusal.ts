@@ -17,7 +17,7 @@ export interface Refusal {
 /** Why a subscription did not begin, from the HTTP response that says so. Never rejects. */
 export async function refusalOf(response: Response, clock: Clock): Promise<Refusal> {
   const { status } = response;
-  const text = await textOf(response, clock);
+  const text = await textOf(response, clock).catch(() => ""); // Whoever made the answer has read it already.
   const general = {
     type: "about:blank",
     title: STATUS_CODES[status] ?? "The subscription was refused",
@@ -55,4 +55,9 @@ async function textOf({ body }: Response, clock: Clock): Promise<string> {
   await withTimeLimit(clock, refusalLimitMs, read(), late).catch(() => undefined); // What has come by then is said.
   reader.cancel().catch(() => undefined); // Nobody reads the rest.
   return text;
+}
+
+/** Nobody wants to know any more. */
+export function discard({ body }: Response): void {
+  body?.cancel().catch(() => undefined); // Somebody reads it, then, or has.
 }

@@ -85,25 +85,45 @@ export interface NumberedStart {
 }
 
 export function encodeStartOf({ number, topic, start }: NumberedStart): Uint8Array {
-  const { position, recovered, missed, presence } = start;
+  const { position, recovered, missed, presence, slowReaders } = start;
   const presentIn = presence && [presence.data ?? null, presence.watches, presence.snapshot ?? null];
   const messages = missed.flatMap(({ data, form, position }) => [data, form === "json", position]);
-  return pack([number, topic, position ?? null, recovered ?? null, messages, presentIn ?? null]);
+  return pack([
+    number,
+    topic,
+    position ?? null,
+    recovered ?? null,
+    messages,
+    presentIn ?? null,
+    slowReaders ?? null,
+  ]);
 }
 
 export function decodeStartOf(payload: Payload): NumberedStart {
-  const [number, topic, position, recovered, messages, presentIn] = unpackList(payload, "start");
+  const [number, topic, position, recovered, messages, presentIn, policy] = unpackList(payload, "start");
   if (!isCount(number) || typeof topic !== "string") throw malformed("start");
   if (!isTextOrNull(position) || !(recovered === null || typeof recovered === "boolean"))
     throw malformed("start");
   const missed = decodeMissed(listOf(messages, "start"));
-  const begun = { position: position ?? undefined, recovered: recovered ?? undefined, missed };
-  if (presentIn === null) return { number, topic, start: begun };
+  if (policy !== null && policy !== "drop-oldest" && policy !== "conflate") throw malformed("start");
+  return {
+    number,
+    topic,
+    start: {
+      position: position ?? undefined,
+      recovered: recovered ?? undefined,
+      missed,
+      ...(policy !== null && { slowReaders: policy }),
+      ...(presentIn !== null && { presence: decodePresence(presentIn) }),
+    },
+  };
+}
+
+function decodePresence(presentIn: unknown): NonNullable<TopicStart["presence"]> {
   const [data, watches, snapshot] = listOf(presentIn, "start");
   if (!isTextOrNull(data) || typeof watches !== "boolean" || !isTextOrNull(snapshot))
     throw malformed("start");
-  const presence = { data: data ?? undefined, watches, snapshot: snapshot ?? undefined };
-  return { number, topic, start: { ...begun, presence } };
+  return { data: data ?? undefined, watches, snapshot: snapshot ?? undefined };
 }
 
 function decodeMissed(flat: readonly unknown[]): readonly MissedMessage[] {

@@ -17,11 +17,13 @@ import type { ActivationHost, ActivationSetup, StoredObject } from "./activation
 import { ActivationStore } from "./activation-store.ts";
 import type { Adoptable } from "./adoption.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
+import type { StoredSpans } from "./history-keeper.ts";
 import { InputGate } from "./input-gate.ts";
 import { type KeptHistories, TopicHistories } from "../topics/topic-histories.ts";
 import { runHook } from "./lifecycle-hook.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 import type { MovePackage } from "./move-package.ts";
+import { Resumption } from "./resumption.ts";
 import { migrateStored, type StoredVersion, versionOf } from "./migration.ts";
 
 const resumeWaitLimitMs = 30_000;
@@ -49,11 +51,12 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   protected store: ActivationStore | undefined;
   #phase: Phase;
   #epoch: number;
-  #resumed: PromiseWithResolvers<void> | undefined;
+  readonly #resumption = new Resumption();
   #nextAlarmMs: number | undefined;
 
-  constructor({ ref, runtime, session, epoch, host, carriedState, stored, topics }: ActivationSetup) {
+  constructor(setup: ActivationSetup) {
     super();
+    const { ref, runtime, session, epoch, host, carriedState, stored, topics, storedTopics } = setup;
     this.ref = ref;
     this.runtime = runtime;
     this.machine = host;
@@ -66,7 +69,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     const { histories } = runtime.definition;
     if (histories.size > 0) this.histories = new TopicHistories(histories, host.stores.nowMs);
     if (topics) this.histories?.restore(topics);
-    if (stored) this.store = this.#openStore(stored);
+    if (stored) this.store = this.#openStore(stored, storedTopics);
   }
 
   /** Undefined where no client has ever been connected. */
@@ -174,6 +177,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
       stored: known?.stored,
       edges: this.attachedEdges?.records() ?? [],
       topics: this.histories?.kept(),
+      storedTopics: this.store?.histories?.spans,
       sinceMs: this.machine.stores.nowMs(),
       nextAlarmMs: undefined,
     };
@@ -197,8 +201,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     this.#phase = { name: "live", session, epoch };
     if (!session.isValid()) return this.suspend();
     this.store?.resume(session.id, epoch);
-    this.#resumed?.resolve();
-    this.#resumed = undefined;
+    this.#resumption.goOn();
   }
 
   /** Takes no new event, waits up to `quietLimitMs` for open ones, cuts the rest off, runs `onStop`, saves, and ends. */
@@ -263,8 +266,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     if (edges && !edges.isOpen && this.#phase.name === "live") edges.goOn(); // A move was under way.
     if (this.#phase.name !== "live") return this.store?.alarms.pause();
     this.confirmed();
-    this.#resumed?.resolve();
-    this.#resumed = undefined;
+    this.#resumption.goOn();
   }
 
   /**
@@ -277,8 +279,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
     this.keepsSockets = keepsSockets;
     this.gate?.close(cause);
     this.store?.close(cause);
-    this.#resumed?.reject(cause);
-    this.#resumed = undefined;
+    this.#resumption.end(cause);
     this.endEvents(cause);
     this.ended(cause);
   }
@@ -307,20 +308,15 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
 
   /** What begins by itself does not begin while the object moves. Rejects where it is over, and lives on elsewhere. */
   protected async untilMoved(): Promise<void> {
-    while (this.phase.name === "moving") {
-      this.#resumed ??= Promise.withResolvers();
-      await this.#resumed.promise; // Every move ends, and each of its steps in its time.
-    }
+    // Every move ends, and each of its steps in its time.
+    while (this.phase.name === "moving") await this.#resumption.next;
     if (this.phase.name === "over") throw this.phase.cause;
   }
 
   /** The next session may end as well before what waited has begun. */
   protected async untilConfirmed(): Promise<void> {
     const confirmed = async () => {
-      while (this.isUnconfirmed) {
-        this.#resumed ??= Promise.withResolvers();
-        await this.#resumed.promise;
-      }
+      while (this.isUnconfirmed) await this.#resumption.next;
     };
     const late = () => new StatefulError("session_over", `${this.ref.key} waits for the directory.`);
     await withTimeLimit(this.machine.clock, resumeWaitLimitMs, confirmed(), late);
@@ -352,15 +348,16 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   get openedStore(): ActivationStore {
     if (this.#phase.name === "over") throw handleOver(this.ref, this.#phase.cause);
     if (this.store === undefined) {
-      this.store = this.#openStore({ loaded: { ...nothingStored, isComplete: false }, record: undefined });
+      const loaded = { ...nothingStored, isComplete: false };
+      this.store = this.#openStore({ loaded, record: undefined }, undefined);
       const invalid = whyNotReleasing(this.#phase, this.ref);
       if (invalid) this.store.suspend(outcomeUnknown(invalid));
     }
     return this.store;
   }
 
-  #openStore(stored: StoredObject): ActivationStore {
-    const { ref } = this;
+  #openStore(stored: StoredObject, storedTopics: StoredSpans | undefined): ActivationStore {
+    const { ref, histories } = this;
     const { stores, clock, log } = this.machine;
     return new ActivationStore({
       ref,
@@ -369,7 +366,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
       session: "session" in this.#phase ? this.#phase.session.id : "",
       epoch: this.#epoch,
       state: this.currentState,
-      ...stored,
+      ...{ ...stored, histories, storedTopics },
       version: versionOf(this.#storedVersion(stored)),
       clock,
       log,

@@ -9,6 +9,7 @@ import type { Activation } from "./activation.ts";
 import type { ActivationLife } from "./activation-life.ts";
 import type { StoreHost } from "./activation-store.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
+import type { StoredSpans } from "./history-keeper.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 import type { CallsFrom } from "./object-calls.ts";
 
@@ -36,6 +37,8 @@ export interface ActivationSetup {
   readonly carriedState: object | undefined;
   /** The histories of its topics, from the activation before. */
   readonly topics?: KeptHistories | undefined;
+  /** What of them is stored; undefined where nobody knows, or where none is. */
+  readonly storedTopics?: StoredSpans | undefined;
   /** The edges that hold its sockets, where there are some already. */
   readonly edges?: ObjectEdges | undefined;
   /** What the object has stored; undefined where that was not read: then it is, key by key, when it is asked for. */

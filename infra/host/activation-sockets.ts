@@ -5,7 +5,7 @@ import type { HttpContext } from "../object/http-context.ts";
 import { runAsEvent } from "../storage/running-event.ts";
 import { type SocketAtEdge, TopicHub } from "../topics/topic-hub.ts";
 import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
-import { presenceData, presenceTopic, TopicPresence } from "../topics/topic-presence.ts";
+import { presenceData, presenceTopic, TopicPresence, topicOfPresence } from "../topics/topic-presence.ts";
 import { handlerFailed, noLongerHere, tooMany } from "./activation-errors.ts";
 import { closeUndelivered } from "./activation-handles.ts";
 import { ActivationLife } from "./activation-life.ts";
@@ -67,7 +67,11 @@ export abstract class ActivationSockets extends ActivationLife {
 
   /** Where a subscription to the topic begins. */
   topicStart(topic: string, since: string | undefined): TopicStart {
-    return this.histories?.start(topic, since) ?? startWithoutHistory(since);
+    const history = this.histories?.of(topic);
+    if (history) this.store?.histories?.told(topic, history);
+    const start = this.histories?.start(topic, since) ?? startWithoutHistory(since);
+    const policy = this.runtime.definition.topics.get(topic)?.slowReaders ?? "close";
+    return policy === "close" ? start : { ...start, slowReaders: policy };
   }
 
   /**
@@ -284,7 +288,10 @@ export abstract class ActivationSockets extends ActivationLife {
 
   protected publishNow(message: TopicMessage, except: SocketAtEdge | undefined): void {
     const failed = this.#hub?.publish(message, except) ?? [];
-    if (failed.length > 0) closeUndelivered(this.openSockets, failed, message.topic);
+    if (failed.length === 0) return;
+    const present = topicOfPresence(message.topic);
+    if (present === undefined) closeUndelivered(this.openSockets, failed, message.topic);
+    else this.presenceOf(present)?.missed();
   }
 
   protected endSockets(cause: StatefulError): void {

@@ -10,8 +10,10 @@ import { ObjectStorage, type Participant } from "../storage/object-storage.ts";
 import { backlogLimits, hostBacklogBytesMax } from "../storage/storage-limits.ts";
 import { StateKeeper } from "../storage/state-keeper.ts";
 import type { StoredReader } from "../storage/stored-reader.ts";
+import type { TopicHistories } from "../topics/topic-histories.ts";
 import { type BrokenWrites, type WaitingBytes, WriteBuffer } from "../storage/write-buffer.ts";
 import type { StoredObject } from "./activation-setup.ts";
+import { HistoryKeeper, type StoredSpans } from "./history-keeper.ts";
 import type { InputGate } from "./input-gate.ts";
 import { carriedValues } from "./move-package.ts";
 import { type ChangeCount, OutputGate } from "./output-gate.ts";
@@ -39,6 +41,8 @@ export interface ActivationStoreSetup {
   readonly record: Uint8Array | undefined;
   /** Of what is stored. */
   readonly version: number;
+  readonly histories: TopicHistories | undefined;
+  readonly storedTopics: StoredSpans | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly gate: InputGate;
@@ -59,6 +63,8 @@ export class ActivationStore {
   readonly storage: ObjectStorage;
   readonly alarms: AlarmBook;
   readonly output: OutputGate;
+  /** Undefined where the class stores no history of a topic. */
+  readonly histories: HistoryKeeper | undefined;
   readonly #setup: ActivationStoreSetup;
   readonly #buffer: WriteBuffer;
   readonly #state: StateKeeper;
@@ -120,6 +126,12 @@ export class ActivationStore {
       applied: () => this.#onApplied(),
       sync: () => this.settled(),
     });
+    const { histories, storedTopics: stored } = setup;
+    if (histories && this.#savesState)
+      this.histories = new HistoryKeeper({
+        ...{ ref, histories, stored, nowMs: host.nowMs },
+        ...{ buffer: this.#buffer, storage: this.storage },
+      });
     this.output = new OutputGate({
       changes: changesOf(this.#buffer, this.storage),
       savesState: this.#savesState,
@@ -160,7 +172,7 @@ export class ActivationStore {
     this.noteEvent();
     if (!this.#savesState || this.#closed !== undefined || this.storage.inTransaction) return;
     try {
-      this.#state.capture();
+      this.#capture();
     } catch (thrown) {
       this.#setup.broken(cannotSave(this.#setup.ref, thrown));
     }
@@ -247,11 +259,17 @@ export class ActivationStore {
   #save(): void {
     if (!this.#savesState) return;
     try {
-      this.#state.capture();
+      this.#capture();
     } catch (thrown) {
       this.#state.restore();
       throw thrown;
     }
+  }
+
+  /** The state, and then what was said of it: both are in the next commit. */
+  #capture(): void {
+    this.#state.capture();
+    this.histories?.save();
   }
 
   #committed(): void {

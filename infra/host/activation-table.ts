@@ -209,7 +209,7 @@ export class ActivationTable extends ObjectTable {
       throw classMissing(ref);
     }
     const { definition } = runtime;
-    const { topics } = moved;
+    const { topics, storedTopics } = moved;
     const isAwaited = moved.edges.length > 0 || keptUntilMs(topics) > 0;
     const edges = isAwaited ? this.edgesFor(ref, runtime) : undefined;
     this.movedAway.delete(ref.key);
@@ -220,7 +220,8 @@ export class ActivationTable extends ObjectTable {
     const carriedState = startingState(definition.state(), moved.state);
     const stored = storedOf(moved, definition);
     const start = this.starter.start({
-      ...{ ref, runtime, session, epoch, stored, carriedState, edges, topics, carried: moved.carried },
+      ...{ ref, runtime, session, epoch, stored, carriedState, edges, carried: moved.carried },
+      ...{ topics, storedTopics },
       facts: { reason: "move", gapMs },
       keepsLease: true,
     });

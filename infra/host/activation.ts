@@ -208,6 +208,8 @@ export class Activation extends ActivationSockets implements ObjectScope {
   publish(topic: string, payload: TopicPayload, except?: SocketAtEdge): void {
     checkTopicName(topic);
     const history = this.histories?.of(topic);
+    const keeper = history && this.store?.histories;
+    keeper?.reserve(topic, payload);
     const position = this.histories?.append(topic, payload);
     const message: TopicMessage = { topic, ...payload, position };
     try {
@@ -216,8 +218,10 @@ export class Activation extends ActivationSockets implements ObjectScope {
       }, payload.data.length);
     } catch (thrown) {
       if (position !== undefined) history?.retract(position);
+      keeper?.unreserve(topic, payload);
       throw thrown;
     }
+    if (history) keeper?.said(topic, payload, history);
   }
 
   get output(): OutputGate | undefined {

@@ -3,6 +3,7 @@ import { recordKey, type StoredAlarm } from "../lease/stored-objects.ts";
 import { decodeValue, encodeValue } from "../storage/storage-codec.ts";
 import type { KeptHistories } from "../topics/topic-histories.ts";
 import type { StoredObject } from "./activation-setup.ts";
+import type { StoredSpans } from "./history-keeper.ts";
 import type { MoveReason } from "./move-ports.ts";
 import type { EdgeRecords } from "./object-edges.ts";
 
@@ -22,6 +23,8 @@ export interface MovePackage {
   readonly edges: readonly EdgeRecords[];
   /** The histories of its topics; undefined where none has one. */
   readonly topics?: KeptHistories | undefined;
+  /** What of them the directory has; missing where their class does not store them, or nobody knows. */
+  readonly storedTopics?: StoredSpans | undefined;
   /** When it took its last event, by the directory's clock; undefined where nobody knows. */
   readonly sinceMs: number | undefined;
   readonly nextAlarmMs: number | undefined;

@@ -12,6 +12,7 @@ import { encodeRecord } from "../storage/storage-codec.ts";
 import { Activation } from "./activation.ts";
 import type { ActivationHost, StoredObject } from "./activation-setup.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
+import { readTopics, type StoredTopics } from "./history-rows.ts";
 import type { MovePackage } from "./move-package.ts";
 import type { ObjectEdges } from "./object-edges.ts";
 import { checkCloneable } from "./start-refusals.ts";
@@ -26,15 +27,20 @@ export interface ObjectStarterSetup {
   failed(activation: Activation): void;
 }
 
-export interface ObjectStart {
+/** An object that is ours to start. */
+export interface ObjectLease {
   readonly ref: ObjectRef;
   readonly runtime: ClassRuntime;
   readonly session: Session;
   readonly epoch: number;
+}
+
+export interface ObjectStart extends ObjectLease {
   readonly facts: StartFacts;
   readonly carriedState?: object | undefined;
   readonly edges?: ObjectEdges | undefined;
   readonly topics?: KeptHistories | undefined;
+  readonly storedTopics?: StoredTopics["storedTopics"] | undefined;
   readonly stored?: StoredObject | undefined;
   /** For `onMoveIn`. */
   readonly carried?: unknown;
@@ -77,6 +83,12 @@ export class ObjectStarter {
   }
 
   /** What the object has stored, as far as it is not there yet. */
+  async found(ref: ObjectRef, runtime: ClassRuntime, loaded: LoadedObject): Promise<StoredParts> {
+    const [stored, topics] = await Promise.all([this.stored(ref, loaded), this.topics(ref, runtime)]);
+    return { stored, ...topics };
+  }
+
+  /** The same without its topics. */
   async stored(ref: ObjectRef, loaded: LoadedObject): Promise<StoredObject> {
     const { reader } = this.#setup.host.stores;
     const alarms = loaded.hasAllAlarms ? loaded.alarms : await reader.alarmsOf(ref);
@@ -87,6 +99,26 @@ export class ObjectStarter {
       : loaded.values.get(recordKey);
     return { loaded: { ...loaded, alarms, hasAllAlarms: true }, record };
   }
+
+  /** Its topics alone, where its class stores them, or what is in memory of them. To be asked while the lease is ours. */
+  async topics(ref: ObjectRef, { definition }: ClassRuntime, inMemory?: KeptHistories) {
+    const { durability, histories } = definition;
+    if (inMemory) return notStored(inMemory);
+    if (durability !== "storage" || histories.size === 0) return undefined;
+    return readTopics(this.#setup.host.stores.reader, ref, histories);
+  }
+}
+
+/** All that an object has stored. */
+export interface StoredParts {
+  readonly stored: StoredObject;
+  readonly topics?: KeptHistories | undefined;
+  readonly storedTopics?: StoredTopics["storedTopics"] | undefined;
+}
+
+/** Histories that were in memory alone: whatever is stored is of an earlier time. */
+export function notStored(topics: KeptHistories | undefined) {
+  return { topics, storedTopics: undefined };
 }
 
 /** What a class whose file was replaced in dev, or an object whose start failed after a move, goes on from. */
@@ -105,15 +137,16 @@ export function loadsWithLease(definition: ClassDefinition | undefined): boolean
 /** Why an object starts that nobody here had anything of. */
 export function reasonOf(
   acquisition: Extract<Acquisition, { owned: true }>,
-  stored: StoredObject | undefined,
+  found: StoredParts | undefined,
 ): StartFacts["reason"] {
   const { former, session } = acquisition;
   if (former !== "" && processOfSession(former) !== processOfSession(session.id)) return "crash";
-  return stored && isStored(stored.loaded) ? "wake" : "create";
+  return found && isStored(found) ? "wake" : "create";
 }
 
-function isStored({ values, alarms, isComplete }: LoadedObject): boolean {
-  return values.size + alarms.size > 0 || !isComplete;
+function isStored({ stored: { loaded }, storedTopics }: StoredParts): boolean {
+  const { values, alarms, isComplete } = loaded;
+  return values.size + alarms.size + (storedTopics?.size ?? 0) > 0 || !isComplete;
 }
 
 /** What came with a move. Data of an older release is brought up to date like any other. */
@@ -121,7 +154,9 @@ export function storedOf(
   { stored, version }: MovePackage,
   definition: ClassDefinition,
 ): StoredObject | undefined {
-  if (stored?.record || version === definition.version) return stored;
+  // Where the release before stored nothing of it, and this one does, all of it is yet to be written.
+  const isUnknown = stored === undefined && definition.durability !== "memory";
+  if (stored?.record || (version === definition.version && !isUnknown)) return stored;
   const record = new Uint8Array(encodeRecord({ version }));
   const values = new Map([[recordKey, record]]);
   if (stored === undefined)

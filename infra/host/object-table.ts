@@ -5,7 +5,7 @@ import type { ObjectRef } from "../lib/object-ref.ts";
 import type { StopReason } from "../object/context.ts";
 import type { Activation } from "./activation.ts";
 import type { ActivationLife } from "./activation-life.ts";
-import type { ActivationHost, StoredObject } from "./activation-setup.ts";
+import type { ActivationHost } from "./activation-setup.ts";
 import { type Adoptable, Adoption } from "./adoption.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import { type Elsewhere, HostObjects } from "./host-objects.ts";
@@ -17,7 +17,8 @@ import { type ArrivedObject, MovesIn } from "./moves-in.ts";
 import { MovesOut } from "./moves-out.ts";
 import type { ObjectTableSetup } from "./object-table-setup.ts";
 import { ObjectEdges } from "./object-edges.ts";
-import { loadsWithLease, type ObjectStart, ObjectStarter, reasonOf, withDefaults } from "./object-starter.ts";
+import { loadsWithLease, notStored, ObjectStarter, reasonOf, withDefaults } from "./object-starter.ts";
+import type { ObjectLease, StoredParts } from "./object-starter.ts";
 import type { Sleeper } from "./sleeper.ts";
 import { Sleepers } from "./sleepers.ts";
 import { callCycle, classMissing, outsideRegions, tooManyWait, waitsForDirectory } from "./start-refusals.ts";
@@ -266,26 +267,28 @@ export abstract class ObjectTable extends HostObjects {
 
   /** Reads what did not come with the lease, and starts. What fails gives the lease back. */
   async #begin(
-    start: Pick<ObjectStart, "ref" | "runtime" | "session" | "epoch">,
+    start: ObjectLease,
     acquisition: Extract<Acquisition, { owned: true }>,
     loaded: LoadedObject | undefined,
   ): Promise<Activation> {
-    const { ref, runtime, epoch } = start;
-    const stored = loaded && (await this.#stored(ref, loaded, epoch));
+    const { ref, runtime } = start;
+    const found = loaded && (await this.#found(start, loaded));
     const again = this.arrivedState.get(ref.key);
     const arrived = again?.();
-    const facts = { reason: arrived ? "move" : reasonOf(acquisition, stored), gapMs: undefined } as const;
+    const facts = { reason: arrived ? "move" : reasonOf(acquisition, found), gapMs: undefined } as const;
     const kept = this.#takeCarriedState(ref, runtime);
     const carriedState = withDefaults(runtime, arrived?.state) ?? kept;
-    const more = { carried: arrived?.carried, topics: arrived?.topics, keepsLease: arrived !== undefined };
-    const activation = await this.starter.start({ ...start, ...more, facts, stored, carriedState });
+    // What is stored of its topics may have grown since, while it started.
+    const topics = arrived && !arrived.storedTopics && notStored(arrived.topics);
+    const more = { carried: arrived?.carried, keepsLease: arrived !== undefined, ...topics };
+    const activation = await this.starter.start({ ...start, ...found, ...more, facts, carriedState });
     if (this.arrivedState.get(ref.key) === again) this.arrivedState.delete(ref.key);
     return this.settleLateStart(activation);
   }
 
-  async #stored(ref: ObjectRef, loaded: LoadedObject, epoch: number): Promise<StoredObject> {
+  async #found({ ref, runtime, epoch }: ObjectLease, loaded: LoadedObject): Promise<StoredParts> {
     try {
-      return await this.starter.stored(ref, loaded);
+      return await this.starter.found(ref, runtime, loaded);
     } catch (thrown) {
       this.setup.leases.release({ object: ref, epoch });
       throw asStatefulError(thrown, "start_failed");
@@ -302,7 +305,9 @@ export abstract class ObjectTable extends HostObjects {
       leases.release({ object: ref, epoch: sleeper.epoch });
       throw classMissing(ref);
     }
-    const [held] = await Promise.all([this.#heldBy(sleeper, runtime), edges.rollCall()]);
+    // What is read is ours where the lease still is: then nobody else has had it since.
+    const read = this.starter.topics(ref, runtime, sleeper.topics);
+    const [held, topics] = await Promise.all([this.#heldBy(sleeper, runtime), read, edges.rollCall()]);
     if (!held.owned) {
       this.sleepers.lose(
         sleeper,
@@ -318,7 +323,7 @@ export abstract class ObjectTable extends HostObjects {
     const carriedState = this.#takeCarriedState(ref, runtime);
     this.sleepers.remove(sleeper);
     const activation = await this.starter.start({
-      ...{ ref, runtime, session, epoch, stored, carriedState, edges, topics: sleeper.topics },
+      ...{ ref, runtime, session, epoch, stored, carriedState, edges, ...topics },
       facts: { reason, gapMs },
     });
     return this.settleLateStart(activation);

@@ -85,6 +85,12 @@ export class Sleeper implements Adoptable {
     return keptUntilMs(this.topics) > 0;
   }
 
+  /** Lets go of the messages of its topics: whoever asks for them is told that they cannot be had. */
+  dropMessages(): void {
+    this.#cancelTopics?.();
+    if (this.topics) this.topics = withoutMessages(this.topics);
+  }
+
   /** Lets go of the messages of its topics when the last of them is too old. */
   watchTopics(clock: Clock, nowMs: () => number, expired: () => void): void {
     const { topics } = this;
@@ -93,7 +99,7 @@ export class Sleeper implements Adoptable {
     const delayMs = Math.min(Math.max(0, untilMs - nowMs()), timerDelayMaxMs);
     this.#cancelTopics = clock.after(delayMs, () => {
       if (nowMs() < untilMs) return this.watchTopics(clock, nowMs, expired);
-      this.topics = withoutMessages(topics);
+      this.dropMessages();
       expired();
     });
   }

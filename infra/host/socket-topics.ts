@@ -53,9 +53,8 @@ export class SocketTopics {
 
   /** For a client that hears what is new and nothing else. */
   subscribe(topic: string): void {
-    const history = this.#activation.histories?.of(topic);
-    const start = { position: history?.position, recovered: undefined, missed: [] };
-    this.#begin(topic, start, false, history !== undefined);
+    const start = this.#activation.topicStart(topic, undefined);
+    this.#begin(topic, start, false, start.position !== undefined || start.slowReaders !== undefined);
   }
 
   /** For a client that may have been here before, and may want to know who else is. */

@@ -102,6 +102,23 @@ const migrations: readonly Migration[] = [
       `ALTER TABLE sessions ADD COLUMN steady_since INTEGER`,
     ],
   },
+  {
+    version: 5,
+    statements: [
+      // With rowids, as `storage` is. `place` counts the messages of a topic's `history`; infra/topics/README.md has both.
+      `CREATE TABLE messages (
+        class TEXT NOT NULL,
+        id TEXT NOT NULL,
+        topic TEXT NOT NULL,
+        place INTEGER NOT NULL,
+        history TEXT NOT NULL,
+        form TEXT NOT NULL,
+        published_at INTEGER NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (class, id, topic, place)
+      )`,
+    ],
+  },
 ];
 
 interface Migration {

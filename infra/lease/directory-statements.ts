@@ -1,12 +1,7 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
 import { type SqlArgs, type SqlStatement, statement } from "./sql-connection.ts";
-import {
-  loadStatements,
-  type PackedWrites,
-  refusedLeases,
-  refusedStatement,
-  WriteStatements,
-} from "./storage-statements.ts";
+import { loadStatements } from "./storage-statements.ts";
+import { type PackedWrites, refusedLeases, refusedStatement, WriteStatements } from "./write-statements.ts";
 
 /**
  * The rules of the directory as SQL. Every write is one batch of some ten statements at most, however many objects it
@@ -22,7 +17,7 @@ import {
  *     claim     last_commit = slot, under the same guard, LAST: a second copy of the slot finds every guard false (L6)
  *     answer    how things stand now, whoever made them so
  *
- * What objects store is one more effect (`storage-statements.ts`), under `slotIsOurs` and the lease of its object. It comes
+ * What objects store is one more effect (`write-statements.ts`), under `slotIsOurs` and the lease of its object. It comes
  * before moves, after which that lease is another's: so an object's last writes travel in the commit that moves it. A commit
  * of nothing else takes a shorter way, because every statement costs and a write waits for each of them:
  *

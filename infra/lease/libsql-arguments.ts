@@ -2,7 +2,8 @@ import { nanoid } from "nanoid";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { Commit, DirectoryPosition, NewSession, Renewal } from "./directory.ts";
 import type { CommitArgs, Witness } from "./directory-statements.ts";
-import { nameOf, packWrites } from "./storage-statements.ts";
+import { nameOf } from "./object-name.ts";
+import { packWrites } from "./write-statements.ts";
 
 /** What the statements of `directory-statements.ts` are given. `libsql-answers.ts` is the way back. */
 

@@ -28,17 +28,20 @@ import {
 import { endOf, hostsOf, keyAt, leasesOf, refusedOf, stateOf } from "./libsql-answers.ts";
 import { askedBy, commitArgs, renewalArgs, sessionArgs, witnessOf } from "./libsql-arguments.ts";
 import { LibsqlStoredObjects, loadedOf } from "./libsql-stored-objects.ts";
+import { nameOf } from "./object-name.ts";
 import { numberOf, type SqlConnection, textOf } from "./sql-connection.ts";
-import { nameOf, packWrites } from "./storage-statements.ts";
 import type {
   AlarmReport,
+  MessagePlace,
   ObjectName,
   StoredAlarm,
   StoredKey,
+  StoredMessages,
   StoredPage,
   StoredRange,
   StoredObjects,
 } from "./stored-objects.ts";
+import { packWrites } from "./write-statements.ts";
 
 export interface LibsqlConnections {
   /** Opens, renews and ends sessions. Used for nothing else, so that a renewal never queues behind other work (L1). */
@@ -169,6 +172,9 @@ export class LibsqlDirectory implements Directory {
   }
   alarms(limit: number, object?: ObjectRef): Promise<readonly AlarmReport[]> {
     return this.#stored.alarms(limit, object);
+  }
+  messages(object: ObjectRef, after?: MessagePlace): Promise<StoredMessages> {
+    return this.#stored.messages(object, after);
   }
 
   get hasHints(): boolean {

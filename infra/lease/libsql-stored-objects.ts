@@ -12,16 +12,20 @@ import {
   alarmsStatement,
   dueAlarmsStatement,
   listStatement,
+  messagesStatement,
   readStatement,
 } from "./storage-statements.ts";
 import {
   type AlarmReport,
   type LoadedObject,
   loadLimits,
+  type MessagePlace,
   nothingStored,
   type ObjectName,
+  readMessagesMax,
   type StoredAlarm,
   type StoredKey,
+  type StoredMessages,
   type StoredObjects,
   type StoredPage,
   type StoredRange,
@@ -91,6 +95,20 @@ export class LibsqlStoredObjects implements StoredObjects {
         lastError,
       };
     });
+  }
+
+  async messages(object: ObjectRef, after?: MessagePlace): Promise<StoredMessages> {
+    const rows = await this.#primary.query(messagesStatement(object, after));
+    const end = rows.findIndex((row, index) => index >= readMessagesMax || row.value === null);
+    const messages = (end === -1 ? rows : rows.slice(0, end)).map((row) => ({
+      topic: decodeURIComponent(textOf(row, "topic")),
+      place: numberOf(row, "place"),
+      history: textOf(row, "history"),
+      form: textOf(row, "form"),
+      publishedAtMs: numberOf(row, "published_at"),
+      value: bytesOf(row, "value"),
+    }));
+    return { messages, hasMore: end !== -1 };
   }
 }
 

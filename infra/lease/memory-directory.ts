@@ -1,7 +1,7 @@
 import { nanoid } from "nanoid";
 import type { Clock } from "../lib/clock.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
-import { alarmRows, listRows, loadRows, readRows, writeRows } from "./memory-stored-objects.ts";
+import { alarmRows, listRows, loadRows, messageRows, readRows, writeRows } from "./memory-stored-objects.ts";
 import { processOfSession } from "./session-id.ts";
 import { type Data, emptyData, keyOf, type SessionRow } from "./memory-tables.ts";
 import type {
@@ -27,8 +27,10 @@ import {
   type AlarmReport,
   type LoadedObject,
   loadLimits,
+  type MessagePlace,
   type ObjectName,
   type StoredKey,
+  type StoredMessages,
   type StoredPage,
   type StoredRange,
 } from "./stored-objects.ts";
@@ -154,6 +156,10 @@ export class MemoryDirectory implements Directory {
   async alarms(limit: number, object?: ObjectRef): Promise<readonly AlarmReport[]> {
     const all = alarmRows(this.#data.stored);
     return all.filter((alarm) => object === undefined || keyOf(alarm) === object.key).slice(0, limit);
+  }
+
+  async messages(object: ObjectRef, after?: MessagePlace): Promise<StoredMessages> {
+    return messageRows(this.#data.stored, object, after);
   }
 
   async close(): Promise<void> {

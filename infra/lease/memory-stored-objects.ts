@@ -1,24 +1,30 @@
 import { objectRefFromSegment, type ObjectRef } from "../lib/object-ref.ts";
+import { topicName } from "./object-name.ts";
 import type {
   AlarmReport,
   LoadedObject,
+  MessagePlace,
   ObjectName,
   ObjectWrites,
   StoredAlarm,
   StoredKey,
+  StoredMessage,
+  StoredMessages,
   StoredPage,
   StoredRange,
 } from "./stored-objects.ts";
-import { loadLimits, readBytesMax, recordKey } from "./stored-objects.ts";
+import { loadLimits, readBytesMax, readMessagesMax, recordKey } from "./stored-objects.ts";
 
 /** What objects have stored, by object key. Plain maps, so that a directory can be cloned whole. */
 export interface StoredRows {
   readonly values: Map<string, Map<string, Uint8Array>>;
   readonly alarms: Map<string, Map<string, StoredAlarm>>;
+  /** By topic, which is spelled as in URLs, and place. */
+  readonly messages: Map<string, Map<string, Map<number, StoredMessage>>>;
 }
 
 export function noStoredRows(): StoredRows {
-  return { values: new Map(), alarms: new Map() };
+  return { values: new Map(), alarms: new Map(), messages: new Map() };
 }
 
 export function writeRows(rows: StoredRows, writes: ObjectWrites): void {
@@ -32,6 +38,14 @@ export function writeRows(rows: StoredRows, writes: ObjectWrites): void {
   const alarms = rows.alarms.get(key) ?? new Map<string, StoredAlarm>();
   rows.alarms.set(key, alarms);
   apply(alarms, wellFormed(writes.alarms));
+  const topics = rows.messages.get(key) ?? new Map<string, Map<number, StoredMessage>>();
+  rows.messages.set(key, topics);
+  for (const [topic, { keepFrom, puts }] of writes.messages) {
+    const stored = topics.get(topicName(topic)) ?? new Map<number, StoredMessage>();
+    topics.set(topicName(topic), stored);
+    for (const place of [...stored.keys()]) if (place < keepFrom) stored.delete(place);
+    for (const put of puts) stored.set(put.place, put);
+  }
 }
 
 /** An error's message may have been cut in the middle of a character. */
@@ -89,6 +103,25 @@ export function listRows(rows: StoredRows, range: StoredRange): StoredPage {
     bytes += value.length;
   }
   return { entries, hasMore: inRange.length > entries.length };
+}
+
+export function messageRows(rows: StoredRows, object: ObjectRef, after?: MessagePlace): StoredMessages {
+  const first = after ? topicName(after.topic) : "";
+  const behind = [...(rows.messages.get(object.key) ?? [])]
+    .sort(([a], [b]) => compareBytes(a, b))
+    .flatMap(([name, stored]) =>
+      [...stored.values()]
+        .sort((a, b) => a.place - b.place)
+        .filter(({ place }) => name > first || (name === first && place > (after?.place ?? 0)))
+        .map((message) => ({ ...message, topic: decodeURIComponent(name) })),
+    );
+  let bytes = 0;
+  const end = behind.findIndex(({ value }, index) => {
+    const isFull = index >= readMessagesMax || bytes >= readBytesMax;
+    bytes += value.length;
+    return isFull;
+  });
+  return { messages: end === -1 ? behind : behind.slice(0, end), hasMore: end !== -1 };
 }
 
 export function alarmRows(rows: StoredRows): readonly AlarmReport[] {

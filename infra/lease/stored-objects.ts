@@ -1,8 +1,8 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
 
 /**
- * What the directory keeps of objects beside their leases: values under keys, and alarms. These are values and a port;
- * what they mean to an author is in `storage/`.
+ * What the directory keeps of objects beside their leases: values under keys, alarms, and messages of topics. These are
+ * values and a port; what they mean to an author is in `storage/` and `topics/`.
  *
  * Writes never come alone: they are part of a session's numbered commit (`Directory.commit`), each object's part guarded,
  * inside the transaction, by its own lease row (L4). Reads go to the primary. Nobody but the owner writes, so what an
@@ -27,6 +27,9 @@ export interface StoredObjects {
 
   /** Alarms as an operator wants to see them: the parked ones first, then by when they are due. Of all objects, or of one. */
   alarms(limit: number, object?: ObjectRef): Promise<readonly AlarmReport[]>;
+
+  /** One page of the messages of an object's topics, by topic and place: the first, or the one behind `after`. */
+  messages(object: ObjectRef, after?: MessagePlace): Promise<StoredMessages>;
 }
 
 /** Percent-encoded ids are the directory's; here they are decoded again. */
@@ -72,7 +75,22 @@ export interface ObjectWrites {
   readonly values: ReadonlyMap<string, Uint8Array | null>;
   /** By name; `null` deletes the alarm. */
   readonly alarms: ReadonlyMap<string, StoredAlarm | null>;
+  /** By topic. */
+  readonly messages: ReadonlyMap<string, TopicWrites>;
 }
+
+/** What changes of one topic's messages. */
+export interface TopicWrites {
+  /** All below this place go first: 0 for none, `everyPlace` for all that the topic has. */
+  readonly keepFrom: number;
+  /** Each takes its place, whatever was there. */
+  readonly puts: readonly StoredMessage[];
+}
+
+/** Above every place. */
+export const everyPlace = Number.MAX_SAFE_INTEGER;
+
+export const noMessages: ReadonlyMap<string, TopicWrites> = new Map();
 
 /** A row of the table of alarms. */
 export interface StoredAlarm {
@@ -87,6 +105,31 @@ export interface StoredAlarm {
   readonly parked: boolean;
   /** Message of the last failure; "" where there was none. */
   readonly lastError: string;
+}
+
+/** A row of the table of messages. */
+export interface StoredMessage {
+  /** Its number in the topic's history. */
+  readonly place: number;
+  /** Id of that history. */
+  readonly history: string;
+  /** How it was published; "" where only the place is kept, and nothing of a message. */
+  readonly form: string;
+  /** Milliseconds since the Unix epoch, by the directory's clock. */
+  readonly publishedAtMs: number;
+  readonly value: Uint8Array;
+}
+
+export interface MessagePlace {
+  readonly topic: string;
+  readonly place: number;
+}
+
+/** A page of messages. Topics are in the order of their names as URLs spell them, percent-encoded. */
+export interface StoredMessages {
+  readonly messages: readonly (StoredMessage & MessagePlace)[];
+  /** Whether there are more behind the last. */
+  readonly hasMore: boolean;
 }
 
 export interface AlarmReport extends ObjectName {
@@ -131,3 +174,5 @@ export const loadLimits = {
 
 /** Bytes of values in one answer of a read; the first value always comes. */
 export const readBytesMax = 4 * 1024 * 1024;
+/** Messages in one page. */
+export const readMessagesMax = 2_000;

@@ -71,7 +71,7 @@ export class WriteQueue {
       const writes = source.take(session);
       if (writes === undefined) continue;
       taken.push({ source, writes });
-      rows += writes.values.size + writes.alarms.size + 1;
+      rows += writes.values.size + writes.alarms.size + messagesOf(writes) + 1;
       bytes += bytesOf(writes);
     }
     return new WriteBatch(taken);
@@ -111,10 +111,18 @@ export class WriteBatch {
 
 export const noWrites = new WriteBatch([]);
 
-function bytesOf({ object, values, alarms }: ObjectWrites): number {
+function messagesOf({ messages }: ObjectWrites): number {
+  let count = 0;
+  for (const { puts } of messages.values()) count += puts.length + 1;
+  return count;
+}
+
+function bytesOf({ object, values, alarms, messages }: ObjectWrites): number {
   let bytes = 0;
   for (const [key, value] of values) bytes += rowBytes(object, key) + (value?.length ?? 0);
   for (const [name, alarm] of alarms) bytes += alarmBytes(object, name, alarm);
+  for (const [topic, { puts }] of messages)
+    for (const put of puts) bytes += messageBytes(object, topic, put.value.length);
   return bytes;
 }
 
@@ -128,6 +136,14 @@ export function alarmBytes(object: ObjectRef, name: string, alarm: StoredAlarm |
   const { payload, schedule, lastError } = alarm;
   return rowBytes(object, name) + payload.length + textBytes(schedule) + textBytes(lastError);
 }
+
+/** @param length of its value */
+export function messageBytes(object: ObjectRef, topic: string, length: number): number {
+  return rowBytes(object, topic) + messageFactsBytes + length;
+}
+
+/** Place, history, form and time, at their usual length. */
+const messageFactsBytes = 64;
 
 const plainText = /^[ !#-[\]-~]*$/;
 

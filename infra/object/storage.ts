@@ -27,7 +27,7 @@ export interface StorageKeys {
   deleteMany(keys: readonly string[]): Promise<number>;
   /** In the order of the keys. Everything it answers is in memory at once: give it a `limit` where there may be much. */
   list<T = unknown>(options?: StorageListOptions): Promise<Map<string, T>>;
-  /** Deletes every key. `state` and alarms are not keys: they stay. */
+  /** Deletes every key. `state`, alarms and what topics keep are not keys: they stay. */
   deleteAll(): Promise<void>;
 }
 

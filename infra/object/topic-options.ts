@@ -17,7 +17,8 @@ export interface TopicOptions<State extends object, Resources extends ResourceFa
 
   /**
    * Keeps the latest messages, in the object's memory, for those who subscribe late or come back: at most so many, so old,
-   * and so many bytes of them. Default: none are kept.
+   * and so many bytes of them. Default: none are kept. With `durability: "storage"` it survives crashes, and a publish waits for
+   * its row like any other change.
    */
   readonly history?: HistoryOptions;
 

@@ -208,7 +208,7 @@ export class ObjectStorage {
     });
   }
 
-  /** Deletes every key. State and alarms are not keys. */
+  /** Deletes every key. State, alarms and what topics keep are not keys. */
   async deleteAll(caller: object | undefined): Promise<void> {
     return this.#line.write(this.#token(caller), () => {
       this.#setup.buffer.clear(this.inTransaction);

@@ -1,6 +1,8 @@
 import type {
+  MessagePlace,
   StoredAlarm,
   StoredKey,
+  StoredMessages,
   StoredObjects,
   StoredPage,
   StoredRange,
@@ -24,9 +26,11 @@ const readLimitMs = 10_000;
 const retryDelayMinMs = 25;
 const retryDelayMaxMs = 1_000;
 
+type Stored = Pick<StoredObjects, "read" | "list" | "alarmsOf" | "messages">;
+
 /** Reads what objects have stored. What all objects of a host ask for in one turn travels in one query. */
 export class StoredReader {
-  readonly #stored: Pick<StoredObjects, "read" | "list" | "alarmsOf">;
+  readonly #stored: Stored;
   readonly #clock: Clock;
   #waiting: WaitingRead[] = [];
   #isGathering = false;
@@ -34,7 +38,7 @@ export class StoredReader {
   #lists = 0;
   readonly #waitingLists: (() => void)[] = [];
 
-  constructor(stored: Pick<StoredObjects, "read" | "list" | "alarmsOf">, clock: Clock) {
+  constructor(stored: Stored, clock: Clock) {
     this.#stored = stored;
     this.#clock = clock;
   }
@@ -55,6 +59,10 @@ export class StoredReader {
 
   alarmsOf(object: ObjectRef): Promise<ReadonlyMap<string, StoredAlarm>> {
     return this.#inTurn(() => this.#stored.alarmsOf(object));
+  }
+
+  messages(object: ObjectRef, after: MessagePlace | undefined): Promise<StoredMessages> {
+    return this.#inTurn(() => this.#stored.messages(object, after));
   }
 
   async #inTurn<T>(ask: () => Promise<T>): Promise<T> {

@@ -1,8 +1,9 @@
-import type { ObjectWrites, StoredAlarm } from "../lease/stored-objects.ts";
-import { recordKey } from "../lease/stored-objects.ts";
+import type { ObjectWrites, StoredAlarm, TopicWrites } from "../lease/stored-objects.ts";
+import { noMessages, recordKey } from "../lease/stored-objects.ts";
 import { alarmBytes, rowBytes, type WriteSource } from "../lease/write-queue.ts";
 import type { StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import { MessageChanges } from "./message-changes.ts";
 import { overLimit, pendingLimits } from "./storage-limits.ts";
 
 export interface WriteBufferSetup {
@@ -33,6 +34,9 @@ interface Changes {
   clears: boolean;
   values: Map<string, Uint8Array | null>;
   alarms: Map<string, StoredAlarm | null>;
+  /** Undefined for most objects: only topics whose history is stored have some. */
+  messages: MessageChanges | undefined;
+  /** Of keys, values and alarms. */
   bytes: number;
 }
 
@@ -60,6 +64,8 @@ export class WriteBuffer implements WriteSource {
   /** What of `waiting` is ours. */
   #counted = 0;
   #hasWritten = false;
+  /** For messages that are said already, and are not among the changes yet. */
+  readonly #reserved = { count: 0, bytes: 0 };
 
   constructor(setup: WriteBufferSetup, session: string, epoch: number) {
     this.#setup = setup;
@@ -78,10 +84,15 @@ export class WriteBuffer implements WriteSource {
     return this.#inFlight === undefined && isNone(this.#pending);
   }
   get pendingKeys(): number {
-    return this.#pending.values.size + this.#pending.alarms.size + (this.#inFlight?.values.size ?? 0);
+    const keys = this.#pending.values.size + this.#pending.alarms.size + (this.#inFlight?.values.size ?? 0);
+    return keys + this.#pendingMessages;
   }
   get pendingBytes(): number {
-    return this.#pending.bytes + (this.#inFlight?.bytes ?? 0);
+    return totalOf(this.#pending) + totalOf(this.#inFlight) + this.#reserved.bytes;
+  }
+  get #pendingMessages(): number {
+    const { count } = this.#reserved;
+    return count + (this.#pending.messages?.count ?? 0) + (this.#inFlight?.messages?.count ?? 0);
   }
 
   /** Whether the key's value here is newer than what the directory may have. */
@@ -148,11 +159,33 @@ export class WriteBuffer implements WriteSource {
     this.#changed(isStaged);
   }
 
-  /** Whether `changes` may have so many bytes. */
+  /** Keeps room for a message that is said now, and is among the changes once its state is. */
+  reserve(bytes: number): void {
+    if (this.pendingBytes + bytes > pendingLimits.bytesMax) throw tooMuch(`${pendingLimits.bytesMax} bytes`);
+    if (this.#pendingMessages >= pendingLimits.keysMax) throw tooMuch(`${pendingLimits.keysMax} messages`);
+    this.#reserved.count += 1;
+    this.#reserved.bytes += bytes;
+  }
+
+  /** The room of so many messages is free again: they are about to be changes, or were never said. */
+  unreserve(count: number, bytes: number): void {
+    this.#reserved.count -= count;
+    this.#reserved.bytes -= bytes;
+  }
+
+  /** Never staged: what was said inside a transaction is not taken back. Effects wait for what is put, and for no trim. */
+  putMessages(topic: string, writes: TopicWrites): void {
+    this.#pending.messages ??= new MessageChanges(this.#setup.ref);
+    this.#pending.messages.add(topic, writes);
+    if (writes.puts.length > 0) this.#changes += 1;
+    this.#send();
+  }
+
+  /** Whether `changes` may have so many bytes beside its messages. */
   #checkBytes(changes: Changes, bytes: number): void {
-    const others = changes === this.#pending ? 0 : this.#pending.bytes;
-    const total = bytes + others + (this.#inFlight?.bytes ?? 0);
-    if (total > pendingLimits.bytesMax) throw tooMuch(`${pendingLimits.bytesMax} bytes`);
+    const before = changes === this.#staged ? 0 : changes.bytes;
+    if (this.pendingBytes - before + bytes > pendingLimits.bytesMax)
+      throw tooMuch(`${pendingLimits.bytesMax} bytes`);
   }
 
   // -- a transaction, one at a time
@@ -211,8 +244,9 @@ export class WriteBuffer implements WriteSource {
     this.#inFlight = this.#pending;
     this.#inFlightUpTo = this.#changes;
     this.#pending = noChanges();
-    const { clears, values, alarms } = this.#inFlight;
-    return { object: this.#setup.ref, epoch: this.#epoch, clears, values, alarms };
+    const { clears, values, alarms, messages } = this.#inFlight;
+    const { ref: object } = this.#setup;
+    return { object, epoch: this.#epoch, clears, values, alarms, messages: messages?.taken() ?? noMessages };
   }
 
   #addFirstRecord(): void {
@@ -265,11 +299,15 @@ export class WriteBuffer implements WriteSource {
 }
 
 function noChanges(): Changes {
-  return { clears: false, values: new Map(), alarms: new Map(), bytes: 0 };
+  return { clears: false, values: new Map(), alarms: new Map(), messages: undefined, bytes: 0 };
 }
 
-function isNone({ clears, values, alarms }: Changes): boolean {
-  return !clears && values.size === 0 && alarms.size === 0;
+function isNone({ clears, values, alarms, messages }: Changes): boolean {
+  return !clears && values.size === 0 && alarms.size === 0 && messages === undefined;
+}
+
+function totalOf(changes: Changes | undefined): number {
+  return changes === undefined ? 0 : changes.bytes + (changes.messages?.bytes ?? 0);
 }
 
 /** The earlier with the later on top. */
@@ -280,7 +318,18 @@ function merged(ref: ObjectRef, earlier: Changes, later: Changes): Changes {
     : earlier.values;
   const values = new Map<string, Uint8Array | null>([...kept, ...later.values]);
   const alarms = new Map([...earlier.alarms, ...later.alarms]);
-  return { clears: earlier.clears || later.clears, values, alarms, bytes: bytesOf(ref, values, alarms) };
+  const messages = mergedMessages(earlier.messages, later.messages);
+  const bytes = bytesOf(ref, values, alarms);
+  return { clears: earlier.clears || later.clears, values, alarms, messages, bytes };
+}
+
+function mergedMessages(
+  earlier: MessageChanges | undefined,
+  later: MessageChanges | undefined,
+): MessageChanges | undefined {
+  if (earlier === undefined) return later;
+  for (const [topic, writes] of later?.taken() ?? []) earlier.add(topic, writes);
+  return earlier;
 }
 
 function bytesOf(ref: ObjectRef, values: Changes["values"], alarms: Changes["alarms"]): number {

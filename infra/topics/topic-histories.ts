@@ -1,7 +1,7 @@
 import { nanoid } from "nanoid";
 import type { HistoryLimits } from "../object/topic-options.ts";
 import type { TopicPayload, TopicStart } from "./topic-message.ts";
-import { emptyHistory, type KeptHistory, TopicHistory } from "./topic-history.ts";
+import { bytesOf, emptyHistory, type KeptHistory, TopicHistory } from "./topic-history.ts";
 
 /** The histories of an object's topics, by name, as they travel and sleep. */
 export type KeptHistories = ReadonlyMap<string, KeptHistory>;
@@ -69,6 +69,13 @@ export function keptUntilMs(kept: KeptHistories | undefined): number {
   let untilMs = 0;
   for (const history of kept?.values() ?? []) untilMs = Math.max(untilMs, history.untilMs);
   return untilMs;
+}
+
+/** What they take in memory, about. */
+export function keptBytes(kept: KeptHistories | undefined): number {
+  let bytes = 0;
+  for (const { messages } of kept?.values() ?? []) for (const message of messages) bytes += bytesOf(message);
+  return bytes;
 }
 
 /** What is left of histories once all messages are too old: that nothing came after them is still known. */

@@ -76,10 +76,9 @@ export class TopicHistory {
 
   /** Takes the last message back: it could not be sent to anybody. */
   retract(position: string): void {
-    const message = this.length > 0 ? this.#messages.at(-1) : undefined;
-    if (message === undefined || position !== this.position) return;
-    this.#messages.pop();
-    this.#bytes -= bytesOf(message);
+    if (position !== this.position) return;
+    const message = this.length > 0 ? this.#messages.pop() : undefined;
+    if (message) this.#bytes -= bytesOf(message);
     this.#offset -= 1;
   }
 
@@ -153,7 +152,7 @@ export function emptyHistory(id: string): KeptHistory {
 /** As text takes in memory, mostly: one byte for a unit. */
 const messageBytes = 96;
 
-function bytesOf({ data }: { readonly data: string | Uint8Array }): number {
+export function bytesOf({ data }: { readonly data: string | Uint8Array }): number {
   return data.length + messageBytes;
 }
 

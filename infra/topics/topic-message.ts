@@ -18,6 +18,8 @@ export interface TopicStart {
   readonly recovered: boolean | undefined;
   /** In order. Empty unless `recovered` or `oldest` was asked for. */
   readonly missed: readonly MissedMessage[];
+  /** What is to become of messages that the subscriber is too slow for; undefined where it is closed then. */
+  readonly slowReaders?: "drop-oldest" | "conflate" | undefined;
   /** Where the topic has presence: what the subscriber is in it. `snapshot`: the JSON of who is there, for one who watches. */
   readonly presence?: (PresentIn & { readonly snapshot: string | undefined }) | undefined;
 }

@@ -73,6 +73,12 @@ export class TopicPresence {
     this.#tellSoon();
   }
 
+  /** An edge could not be told: it will be, of everything. */
+  missed(): void {
+    this.#isStale = true;
+    this.#tellSoon();
+  }
+
   leave(id: string): void {
     if (!this.#members.delete(id)) return;
     this.#joined.delete(id);

@@ -7,7 +7,7 @@ export interface Measure {
   run(pace: Pace): Promise<readonly Figure[]>;
 }
 
-export type Unit = "/s" | "B" | "ms";
+export type Unit = "/s" | "B" | "ms" | "µs" | "frames";
 
 /** One line of the table. */
 export interface Figure {

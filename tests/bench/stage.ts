@@ -8,7 +8,7 @@ import type { SocketLoad } from "./load-sockets.ts";
 import type { Memory } from "./memory.ts";
 import type { Side, Slice } from "./pace.ts";
 import type { DatabaseReady } from "./servers/database.ts";
-import type { HostSetup } from "./servers/stateful-host.ts";
+import type { HostSetup, Work } from "./servers/stateful-host.ts";
 
 export interface Listening {
   readonly port: number;
@@ -98,6 +98,11 @@ export class Stage {
 
 export function memoryOf(server: Server): Promise<Memory> {
   return server.ask<Memory>({ ask: "memory" });
+}
+
+/** Of one of our hosts, finer than what the system tells. */
+export function workOf(server: Server): Promise<Work> {
+  return server.ask<Work>({ ask: "work" });
 }
 
 /** What a host says of itself: objects that are awake on it, and hosts that it knows to be alive. */

@@ -13,6 +13,8 @@ export const built = {
   sleep: true,
   /** Hosts that cannot reach each other and go through a third one. */
   relay: true,
+  /** Histories of topics that outlive their owner, where the class says `durability: "storage"`. */
+  durableHistory: true,
 };
 
 for (const need of (process.env.CONTINUITY_BUILT ?? "").split(",")) if (isNeed(need)) built[need] = true;

@@ -16,6 +16,8 @@ export type OffenceKind =
   | "restarted"
   | "rolled back"
   | "refused"
+  | "needless"
+  | "absent"
   | "unsettled";
 
 /** Offences in a report; how many there are is said in any case. */

@@ -67,7 +67,8 @@ export async function serverRig(url: (sqld: Sqld) => string): Promise<DirectoryR
 async function clearServer(sqld: Sqld): Promise<void> {
   await clearDirectory(sqld.httpUrl);
   const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 });
-  await connection.batch([statement("DELETE FROM storage", {}), statement("DELETE FROM alarms", {})]);
+  const tables = ["storage", "alarms", "messages"];
+  await connection.batch(tables.map((table) => statement(`DELETE FROM ${table}`, {})));
   await connection.close();
 }
 

@@ -334,7 +334,8 @@ function leaseIn(answer: Awaited<ReturnType<TestHost["send"]>>, { key }: ObjectR
 }
 
 function put({ object, epoch }: Held, key: string): ObjectWrites {
-  return { object, epoch, clears: false, values: new Map([[key, new Uint8Array([1])]]), alarms: new Map() };
+  const values = new Map([[key, new Uint8Array([1])]]);
+  return { object, epoch, clears: false, values, alarms: new Map(), messages: new Map() };
 }
 
 async function storedKeys(host: TestHost, object: ObjectRef): Promise<readonly string[]> {

@@ -3,11 +3,16 @@ import type { AcquireItem, CommitEffects } from "../../infra/lease/directory.ts"
 import {
   loadLimits,
   type ObjectWrites,
+  everyPlace,
+  type MessagePlace,
   readBytesMax,
+  readMessagesMax,
   recordKey,
   type StoredAlarm,
+  type StoredMessage,
   type StoredPage,
   type StoredRange,
+  type TopicWrites,
   nothingStored,
 } from "../../infra/lease/stored-objects.ts";
 import { type ObjectRef, objectRef } from "../../infra/lib/object-ref.ts";
@@ -47,6 +52,8 @@ export function storageContract(name: string, start: () => Promise<DirectoryRig>
     alarmRows(schedule);
     dueAlarms(schedule);
     alarmReports(schedule);
+    messageRows(schedule);
+    messagePages(schedule);
   });
 }
 
@@ -965,6 +972,167 @@ function alarmReports(schedule: Schedule): void {
   );
 }
 
+function messageRows(schedule: Schedule): void {
+  schedule("messages are kept by topic and place, whole, and of each object by itself", async (cluster) => {
+    const host = await cluster.host();
+    const [one, two] = [await owned(host), await owned(host)];
+    const kept = {
+      ...message(7, "value"),
+      ...{ history: "another-1_", form: "json", publishedAtMs: 2 ** 42 },
+    };
+    const empty = { ...message(8, ""), form: "" };
+    await write(host, one, { messages: { news: puts(kept, empty), chat: puts(message(7, "chat")) } });
+    await write(host, two, { messages: { news: puts(message(0, "other")) } });
+    expect(await topicsOf(host, one.object)).toEqual({ chat: [message(7, "chat")], news: [kept, empty] });
+    expect(await topicsOf(host, two.object)).toEqual({ news: [message(0, "other")] });
+    expect(await topicsOf(host, newObject())).toEqual({});
+  });
+
+  schedule(
+    "what is put again takes its place, and trims leave what is at the place itself",
+    async (cluster) => {
+      const host = await cluster.host();
+      const [lease, neighbour] = [await owned(host), await owned(host)];
+      const four = [1, 2, 3, 4].map((place) => message(place, `${place}`));
+      const all = { news: puts(...four), chat: puts(...four) };
+      await sent(host, { writes: [writes(lease, { messages: all }), writes(neighbour, { messages: all })] });
+      await write(host, lease, { messages: { news: { keepFrom: 3, puts: [message(4, "again")] } } });
+      await write(host, lease, {
+        messages: { chat: { keepFrom: 2, puts: [] }, none: { keepFrom: 9, puts: [] } },
+      });
+      expect(await topicsOf(host, lease.object)).toEqual({
+        chat: four.slice(1),
+        news: [message(3, "3"), message(4, "again")],
+      });
+      expect(await topicsOf(host, neighbour.object)).toEqual({ chat: four, news: four });
+    },
+  );
+
+  schedule("what goes goes first: a history that is replaced has the new messages alone", async (cluster) => {
+    const host = await cluster.host();
+    const lease = await owned(host);
+    await write(host, lease, { messages: { news: puts(message(1, "old"), message(900, "old")) } });
+    const next = { ...message(1, "new"), history: "next" };
+    await write(host, lease, { messages: { news: { keepFrom: everyPlace, puts: [next] } } });
+    expect(await topicsOf(host, lease.object)).toEqual({ news: [next] });
+  });
+
+  schedule("a clear leaves messages as they are, and messages everything else", async (cluster) => {
+    const host = await cluster.host();
+    const lease = await owned(host);
+    const news = puts(message(1, "1"));
+    await write(host, lease, { values: { key: "1" }, alarms: { alarm }, messages: { news } });
+    await write(host, lease, { clears: true });
+    expect(await topicsOf(host, lease.object)).toEqual({ news: [message(1, "1")] });
+    await write(host, lease, {
+      values: { key: "2" },
+      messages: { news: { keepFrom: everyPlace, puts: [] } },
+    });
+    expect(await topicsOf(host, lease.object)).toEqual({});
+    expect(await listed(host, lease.object)).toEqual(["key"]);
+    expect(await host.directory.alarms(10, lease.object)).toHaveLength(1);
+  });
+
+  schedule(
+    "L4 L6 messages are fenced with the rest of their object, and are written once",
+    async (cluster) => {
+      const host = await cluster.host();
+      const [fine, stale] = [await owned(host), await owned(host)];
+      await write(host, stale, { messages: { news: puts(message(1, "kept")) } });
+      const late = { keepFrom: everyPlace, puts: [message(2, "late")] };
+      for (const values of [{}, { key: "1" }]) {
+        const commit = host.next({
+          writes: [
+            writes(fine, { values, messages: { news: puts(message(1, "fine")) } }),
+            writes({ ...stale, epoch: 1 }, { values, messages: { news: late } }),
+          ],
+        });
+        expect(await host.directory.commit(commit)).toMatchObject({ refused: new Set([stale.object.key]) });
+        await host.send(commit);
+        expect(await topicsOf(host, stale.object)).toEqual({ news: [message(1, "kept")] });
+        expect(await topicsOf(host, fine.object)).toEqual({ news: [message(1, "fine")] });
+      }
+      const commit = host.next({ writes: [writes(fine, { messages: { news: puts(message(2, "2")) } })] });
+      await host.directory.commit(commit); // its answer is lost
+      await host.send(commit);
+      await write(host, fine, { messages: { news: { keepFrom: everyPlace, puts: [] } } });
+      await host.directory.commit(commit);
+      expect(await topicsOf(host, fine.object)).toEqual({});
+    },
+  );
+
+  schedule("L4 of commits that put messages alone it is told as well who was refused", async (cluster) => {
+    const host = await cluster.host();
+    const [fine, stale] = [await owned(host), { ...(await owned(host)), epoch: 1 }];
+    const put = { messages: { news: puts(message(1, "1")) } };
+    expect((await sent(host, { writes: [writes(fine, put)] })).refused.size).toBe(0);
+    for (const other of [put, {}, { messages: { news: { keepFrom: 1, puts: [] } } }]) {
+      const { refused } = await sent(host, { writes: [writes(fine, put), writes(stale, other)] });
+      expect(refused).toEqual(new Set([stale.object.key]));
+    }
+  });
+
+  schedule("L7 the last messages of an object travel in the commit that moves it", async (cluster) => {
+    const [host, target] = [await cluster.host(), await cluster.host()];
+    const lease = await owned(host);
+    const last = writes(lease, { messages: { news: puts(message(1, "last")) } });
+    await sent(host, { writes: [last], move: [{ ...lease, toSession: target.session }] });
+    expect(await topicsOf(target, lease.object)).toEqual({ news: [message(1, "last")] });
+    const late = writes(lease, { messages: { news: puts(message(2, "late")) } });
+    expect((await sent(host, { writes: [late] })).refused).toEqual(new Set([lease.object.key]));
+    expect(await topicsOf(target, lease.object)).toEqual({ news: [message(1, "last")] });
+  });
+}
+
+function messagePages(schedule: Schedule): void {
+  schedule("topics have any names, and come in the order of their names in URLs", async (cluster) => {
+    const host = await cluster.host();
+    const lease = await owned(host);
+    const names = ["a", "a/b", "a b", "A", "é", "🜁", '"', "'", "\\", "%", "%25", "\0", "z".repeat(256)];
+    const all = names.map((name) => [name, puts(message(1, name))]);
+    await write(host, lease, { messages: Object.fromEntries(all) });
+    const found = await topicsOf(host, lease.object);
+    const sorted = names.toSorted((a, b) => (encodeURIComponent(a) < encodeURIComponent(b) ? -1 : 1));
+    expect(Object.entries(found)).toEqual(sorted.map((name) => [name, [message(1, name)]]));
+    await write(host, lease, { messages: { "a/b": { keepFrom: everyPlace, puts: [] } } });
+    expect(Object.keys(await topicsOf(host, lease.object))).not.toContain("a/b");
+  });
+
+  schedule(
+    "an answer is cut by its bytes, has one message at least, and goes on behind it",
+    async (cluster) => {
+      const host = await cluster.host();
+      const lease = await owned(host);
+      const sizes = [2 * mebibyte, 1, 2 * mebibyte - 1, 2 * mebibyte, 0, 4 * mebibyte];
+      for (const [place, size] of sizes.entries()) {
+        const large = { ...message(place, ""), value: bytesOf(size) };
+        await write(host, lease, { messages: { [place < 3 ? "a" : "b"]: puts(large) } });
+      }
+      const { messages, pages } = await pagedMessages(host, lease.object);
+      expect(messages.map(({ topic, place, value }) => [topic, place, value.length])).toEqual(
+        sizes.map((size, place) => [place < 3 ? "a" : "b", place, size]),
+      );
+      expect(Math.max(...pages)).toBeLessThan(readBytesMax + 4 * mebibyte);
+      expect(pages).toHaveLength(2);
+    },
+  );
+
+  schedule("many messages come page by page, of several topics", async (cluster) => {
+    const host = await cluster.host();
+    const lease = await owned(host);
+    const places = Array.from({ length: readMessagesMax / 2 + 1 }, (_, place) => place);
+    const many = puts(...places.map((place) => message(place, `${place}`)));
+    await write(host, lease, { messages: { a: many } });
+    expect((await pagedMessages(host, lease.object)).pages).toHaveLength(1);
+    await write(host, lease, { messages: { b: many } });
+    const { messages, pages } = await pagedMessages(host, lease.object);
+    expect(pages).toHaveLength(2);
+    expect(messages.map(({ topic, place }) => [topic, place])).toEqual(
+      ["a", "b"].flatMap((topic) => places.map((place) => [topic, place])),
+    );
+  });
+}
+
 interface OwnedObject {
   readonly object: ObjectRef;
   readonly epoch: number;
@@ -974,6 +1142,7 @@ interface Changes {
   readonly clears?: boolean;
   readonly values?: Readonly<Record<string, string | Uint8Array | null>>;
   readonly alarms?: Readonly<Record<string, StoredAlarm | null>>;
+  readonly messages?: Readonly<Record<string, TopicWrites>>;
 }
 
 const alarm: StoredAlarm = {
@@ -1005,7 +1174,41 @@ function writes({ object, epoch }: OwnedObject, changes: Changes): ObjectWrites 
     ([key, value]) => [key, typeof value === "string" ? bytes(value) : value] as const,
   );
   const alarms = new Map(Object.entries(changes.alarms ?? {}));
-  return { object, epoch, clears: changes.clears ?? false, values: new Map(values), alarms };
+  const messages = new Map(Object.entries(changes.messages ?? {}));
+  return { object, epoch, clears: changes.clears ?? false, values: new Map(values), alarms, messages };
+}
+
+function message(place: number, text: string): StoredMessage {
+  return { place, history: "history", form: "text", publishedAtMs: 1_000, value: bytes(text) };
+}
+
+function puts(...messages: readonly StoredMessage[]): TopicWrites {
+  return { keepFrom: 0, puts: messages };
+}
+
+/** All messages of an object, as who reads them goes on behind the last of each page. */
+async function pagedMessages(host: TestHost, object: ObjectRef) {
+  const messages: (StoredMessage & MessagePlace)[] = [];
+  const pages: number[] = [];
+  for (let hasMore = true; hasMore; ) {
+    const page = await host.directory.messages(object, messages.at(-1));
+    if (page.hasMore && page.messages.length === 0) throw new Error("a page that goes on is empty");
+    messages.push(...page.messages);
+    pages.push(page.messages.reduce((sum, { value }) => sum + value.length, 0));
+    ({ hasMore } = page);
+  }
+  return { messages, pages };
+}
+
+async function topicsOf(host: TestHost, object: ObjectRef): Promise<Record<string, StoredMessage[]>> {
+  const { messages, hasMore } = await host.directory.messages(object);
+  expect(hasMore).toBe(false);
+  const topics: Record<string, StoredMessage[]> = {};
+  for (const { topic, ...rest } of messages) {
+    topics[topic] ??= [];
+    topics[topic].push(rest);
+  }
+  return topics;
 }
 
 /** What must be committed, and is. */

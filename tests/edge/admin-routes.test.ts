@@ -87,8 +87,30 @@ const ask = async (region: string, path: string, init?: RequestInit) =>
   (await fetch(cluster.url(region, path), init)).json();
 const codeOf = async (response: Response) => `${response.status} ${(await response.json()).code}`;
 
+test("figures are for whoever scrapes them, with their kinds", async () => {
+  const answer = await fetch(cluster.url("iad", "/-/metrics"), {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(answer.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+  const lines = (await answer.text()).split("\n");
+  expect(lines).toContain("# TYPE stateful_slow_readers_closed_total counter");
+  expect(lines).toContain("# TYPE stateful_sockets gauge");
+  expect(lines.filter((line) => /^stateful_[a-z_]+ \d+$/.test(line)).length).toBeGreaterThanOrEqual(8);
+  const put = await fetch(cluster.url("iad", "/-/metrics"), {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(put.status).toBe(404);
+});
+
 describe("who is let in", () => {
-  const paths = ["/-/alarms", "/-/objects/box/auth/state", "/-/objects/box/auth/nothing", "/-/objects/"];
+  const paths = [
+    "/-/alarms",
+    "/-/metrics",
+    "/-/objects/box/auth/state",
+    "/-/objects/box/auth/nothing",
+    "/-/objects/",
+  ];
 
   test.each(paths)("E13 %s asks for the token, whatever else is wrong", async (path) => {
     const spellings = [

@@ -193,6 +193,8 @@ let edges = 0;
 export class FakeEdge implements EdgePort {
   readonly edge: EdgeName = { process: `process-${++edges}`, hostId: "edge", region: "nrt" };
   readonly frames: { readonly topic: string; readonly message: SocketData; readonly except: number }[] = [];
+  /** Where the messages of topics with a history stand, in the order of the frames. */
+  readonly positions: (string | undefined)[] = [];
   /** Commands that concern the object as a whole, in order. */
   readonly told: string[] = [];
   readonly carriers = new Map<number, FakeCarrier>();
@@ -213,8 +215,9 @@ export class FakeEdge implements EdgePort {
     this.carriers.set(socketNumber, carrier);
     return carrier;
   }
-  publish(_objectKey: string, { topic, data: message }: TopicMessage, except: number): boolean {
+  publish(_objectKey: string, { topic, data: message, position }: TopicMessage, except: number): boolean {
     if (this.isCongested) return false;
+    this.positions.push(position);
     this.frames.push({ topic, message, except });
     return true;
   }

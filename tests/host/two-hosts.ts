@@ -23,6 +23,7 @@ export class TwoHosts {
     this.source = new ObjectHost(...makeClasses());
     this.target = new ObjectHost(...makeClasses());
     this.target.leases.session = new FakeSession("session-target");
+    this.target.stores.session = "session-target";
     this.target.leases.elsewhereUnlessMine = this.source.leases.session.id;
     this.targetRecord = {
       ...{ session: "session-target", hostId: "host-2", region: "nrt", privateUrl: "", publicUrl: "" },
@@ -37,9 +38,18 @@ export class TwoHosts {
     return this.source.table.move(objectRef(className, id), this.targetRecord, options);
   }
 
-  async #begin(offer: MoveOffer): Promise<MoveConversation> {
+  /** From the target to the source, over the same way. */
+  moveBack(className: string, id = "a") {
+    const record = { ...this.targetRecord, session: this.source.leases.session.id, hostId: "host-1" };
+    this.target.leases.hosts.set(record.session, record);
+    this.target.beginMove = (_, offer) => this.#begin(offer, this.source);
+    const options = { reason: "operator", isForced: false } as const;
+    return this.target.table.move(objectRef(className, id), record, options);
+  }
+
+  async #begin(offer: MoveOffer, to = this.target): Promise<MoveConversation> {
     await this.#step("begin");
-    const arrival = this.target.table.arrivals.offered(offer);
+    const arrival = to.table.arrivals.offered(offer);
     this.arrival = arrival;
     return {
       deliver: async (bytes) => {
@@ -47,7 +57,7 @@ export class TwoHosts {
         arrival.deliver(bytes);
       },
       go: (epoch) => {
-        this.target.leases.mine.add(offer.ref.key);
+        to.leases.mine.add(offer.ref.key);
         void this.#step("go").then(
           () => arrival.go(epoch),
           () => arrival.undecided(),

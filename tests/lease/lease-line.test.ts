@@ -685,7 +685,8 @@ class Writer implements WriteSource {
     this.takes += 1;
     const values = this.#values;
     this.#values = new Map();
-    return values.size === 0 ? undefined : { ...this.#lease, clears: false, values, alarms: new Map() };
+    if (values.size === 0) return undefined;
+    return { ...this.#lease, clears: false, values, alarms: new Map(), messages: new Map() };
   }
 
   committed(): void {

@@ -1,5 +1,11 @@
 import type { Objects } from "../../infra/object/context.ts";
-import { internalOrigin, type ObjectEvent, type ObjectScope, UpgradeSlot } from "../../infra/object/event.ts";
+import {
+  internalOrigin,
+  type ObjectEvent,
+  type ObjectScope,
+  type SocketKind,
+  UpgradeSlot,
+} from "../../infra/object/event.ts";
 import {
   type AnyObjectClass,
   type CompiledFetch,
@@ -129,8 +135,9 @@ export class FakeHost {
   async upgrade(
     path: string,
     headers: Record<string, string> = {},
+    kind: SocketKind = "websocket",
   ): Promise<{ slot: UpgradeSlot; response: Response }> {
-    const slot = new UpgradeSlot("websocket");
+    const slot = new UpgradeSlot(kind);
     const request = this.#message(path, { headers: { ...headers, upgrade: "websocket" } });
     return { slot, response: await this.#fetch(request, this.#event(path, slot)) };
   }
@@ -173,7 +180,7 @@ function definitionOf(objectClass: AnyObjectClass): ClassDefinition {
 /** A client's socket that keeps what was sent to it. */
 export class FakeSocket implements RawSocket {
   readonly id = "socket-1";
-  readonly kind = "websocket";
+  kind: SocketKind = "websocket";
   readonly remoteAddress = "192.0.2.1";
   readonly data: object;
   readonly behaviour: SocketBehaviour;

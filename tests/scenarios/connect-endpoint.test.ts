@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { object, type Topics } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { ConnectClient } from "../support/connect-client.ts";
+import { RawClient } from "../support/raw-client.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
 
@@ -14,6 +15,7 @@ const ofAnyName = (topics: Topics) => topics;
 
 const hall = object("hall", {
   idleAfterMs: 1000,
+  placement: { follow: false },
   limits: { messageBytesMax: 1000 },
   autoResponse: { request: "ping", response: "pong" },
   topics: {
@@ -261,6 +263,176 @@ describe.each([...ways])("%s", (way, region) => {
     expect(client.heard(second.key, "live")).toEqual(["psst", "loud"]);
     client.say({ type: "ping" });
     await until("pong", () => client.of("pong").length === 1);
+    client.close();
+  });
+});
+
+describe("E14 E27 over what becomes of hosts", () => {
+  test.each([
+    ["iad", "ams"],
+    ["ams", "iad"],
+    ["ams", "ams"],
+  ])("who comes back from %s to %s hears what was missed, in order, once", async (first, second) => {
+    const id = `back-${first}-${second}`;
+    await move(id, "iad");
+    const before = await connect(first);
+    await before.subscribe(`hall/${id}`, "news");
+    for (const text of ["one", "two"]) await say(id, text, "news");
+    await until("it hears them", () => before.of("message").length === 2);
+    const since = before.of("message")[1]?.position;
+    before.close();
+    for (const text of ["three", "four"]) await say(id, text, "news");
+    const after = await connect(second);
+    expect(await after.subscribe(`hall/${id}`, "news", { since })).toMatchObject({
+      recovered: true,
+      position: since,
+    });
+    await say(id, "five", "news");
+    await until("it hears the rest", () => after.of("message").length === 3);
+    expect(after.heard(`hall/${id}`, "news")).toEqual(["three", "four", "five"]);
+    const late = await connect(second);
+    expect(await late.subscribe(`hall/${id}`, "news", { since: "another.1" })).toMatchObject({
+      recovered: false,
+    });
+    expect(await late.subscribe(`hall/${id}`, "live", { since: "another.1" })).toMatchObject({
+      recovered: false,
+    });
+    for (const client of [after, late]) client.close();
+  });
+
+  test("a subscription goes on over moves of its object, without a word of them", async () => {
+    const [id, key] = ["stays", "hall/stays"];
+    await move(id, "iad");
+    const clients = [await connect("iad"), await connect("ams")];
+    for (const client of clients) for (const topic of ["news", "wall"]) await client.subscribe(key, topic);
+    const texts = Array.from({ length: 30 }, (_, n) => `m${n}`);
+    const talking = (async () => {
+      for (const text of texts) await say(id, text, "news");
+    })();
+    for (const region of ["ams", "iad", "ams"]) await move(id, region);
+    await talking;
+    for (const client of clients) {
+      await until("all is heard", () => client.heard(key, "news").length === texts.length);
+      expect(client.heard(key, "news")).toEqual(texts);
+      client.say({ type: "publish", id: 2, text: "from a client" });
+    }
+    for (const client of clients) {
+      await until("they hear each other", () => client.heard(key, "wall").length === 2);
+      expect(client.of("subscribed")).toHaveLength(2);
+      client.close();
+    }
+  });
+
+  test("an object sleeps under its subscriptions; their hooks run again when a client's publish wakes it", async () => {
+    const [id, key] = ["sleeps", "hall/sleeps"];
+    await move(id, "iad");
+    const client = await connect("ams", { "x-user": "sleeper" });
+    const { id: wall } = await client.subscribe(key, "wall");
+    await client.subscribe(key, "news");
+    await say(id, "before", "news");
+    const { table } = cluster.host("iad").parts;
+    await until("it sleeps", () => table.live(key) === undefined, 10_000);
+    client.say({ type: "ping" });
+    await until("pong", () => client.of("pong").length === 1);
+    expect([table.live(key), hooks.get("sleeper")]).toEqual([undefined, 2]);
+    client.say({ type: "publish", id: wall, data: ["awake"] });
+    await until("it is heard", () => client.heard(key, "wall").length === 1);
+    expect(client.heard(key, "wall")).toEqual([["awake"]]);
+    expect(hooks.get("sleeper")).toBe(3);
+    await say(id, "after", "news");
+    await until("it is heard", () => client.heard(key, "news").length === 2);
+    expect(client.of("subscribed")).toHaveLength(2);
+    client.close();
+  });
+
+  test("an owner that is lost with its history: that is told, and what is new is heard", async () => {
+    const [id, key] = ["lost", "hall/lost"];
+    const lost = await cluster.add("lhr");
+    await move(id, "lhr");
+    const client = await connect("ams");
+    const { id: news } = await client.subscribe(key, "news");
+    await move("unharmed", "iad");
+    await client.subscribe("hall/unharmed", "news");
+    await say(id, "one", "news");
+    await until("it hears", () => client.heard(key, "news").length === 1);
+    const [{ position } = {}] = client.of("message");
+    await lost.stop();
+    const again = () => client.of("subscribed").filter(({ id }) => id === news)[1];
+    const told = await until("it is told", again, 15_000);
+    expect(told).toMatchObject({ object: key, topic: "news", recovered: false });
+    expect(told.position).not.toBe(position ?? "");
+    await say(id, "two", "news");
+    await until("it hears what is new", () => client.heard(key, "news").length === 2);
+    expect([client.of("unsubscribed"), client.of("subscribed").length]).toEqual([[], 3]);
+    client.close();
+  }, 30_000);
+
+  test("an edge that stops closes its connections with 1012", async () => {
+    const edge = await cluster.add("syd");
+    const client = await connect("syd");
+    await client.subscribe("hall/edge-stops", "live");
+    await edge.stop();
+    expect((await client.socket.closed())[0]).toBe(1012);
+    await until("nobody listens", async () => (await count("edge-stops")) === 0);
+  });
+
+  test("a host that drains takes no new connections, and keeps the old ones until it goes", async () => {
+    const edge = await cluster.add("fra", { lameDuckMs: 1000 });
+    const client = await connect("fra");
+    const draining = edge.drain();
+    const refused = await RawClient.connect(edge.port);
+    refused.upgrade("/-/connect");
+    const { status, body } = await refused.answer();
+    expect([status, JSON.parse(body).code]).toEqual([503, "host_draining"]);
+    await client.subscribe("hall/while-draining", "live");
+    await draining;
+    expect((await client.socket.closed())[0]).toBe(1012);
+  });
+});
+
+describe("E30 at the door", () => {
+  test.each([
+    ["GET", "/-/connect"],
+    ["POST", "/-/connect?a=1"],
+    ["HEAD", "/-/connect"],
+  ])("%s %s without an upgrade is answered with 426", async (method, path) => {
+    const response = await fetch(cluster.url("ams", path), { method });
+    expect([response.status, response.headers.get("upgrade")]).toEqual([426, "websocket"]);
+  });
+
+  test("what is beside it is not it", async () => {
+    for (const path of ["/-/connect/", "/-/connected", "/-/Connect"])
+      expect((await fetch(cluster.url("ams", path))).status).toBe(404);
+  });
+
+  test("a host that is full refuses connections, and subscriptions on those that it has", async () => {
+    const edge = await cluster.add("gru", { socketsMax: 2 });
+    const client = await connect("gru");
+    await client.subscribe("hall/full", "live");
+    const more = client.ask("hall/full", "news");
+    expect(await client.told("refused", more)).toMatchObject({ status: 503, error: { code: "host_full" } });
+    const refused = await RawClient.connect(edge.port);
+    refused.upgrade("/-/connect");
+    expect(JSON.parse((await refused.answer()).body).code).toBe("host_full");
+    client.close();
+    await edge.stop();
+  });
+
+  test("a frame that is none closes with 1008, and the host goes on", async () => {
+    const client = await connect("ams");
+    await client.subscribe("hall/hostile", "live");
+    client.socket.send("{");
+    expect(await client.socket.closed()).toEqual([1008, expect.stringContaining("JSON")]);
+    await until("nobody listens", async () => (await count("hostile")) === 0);
+  });
+
+  test("E27 a header cannot make a request a subscription", async () => {
+    const client = await SocketClient.open(cluster.socketUrl("ams", "/hall/forged/-/topics/wall"), {
+      headers: { "x-kind": "subscription", kind: "subscription" },
+    });
+    await until("it listens", async () => (await count("forged", "wall")) === 1);
+    client.send("just text");
+    expect(await client.hears(1)).toEqual(["just text"]);
     client.close();
   });
 });

@@ -2,6 +2,7 @@ import { afterEach, expect, test } from "bun:test";
 import { t } from "elysia";
 import { object } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { ConnectClient } from "../support/connect-client.ts";
 import { until } from "../support/wait.ts";
 
 const room = object("room", { topics: { chat: { subscribe: "anyone" } } })
@@ -91,3 +92,23 @@ test("T1 an edge whose last subscriber has gone gets no more frames", async () =
   await say("ams", "to nobody");
   expect(cluster.host("ams").parts.links.publishFramesSent).toBe(framesBefore);
 });
+
+test("E29 T1 1,000 who listen in frames hear one frame each, and their edge is sent one for each message", async () => {
+  // A lease that outlasts a machine which is busy with so many clients.
+  cluster = await startCluster({ classes: [room], config: { leaseTtlMs: 9000 } });
+  await say("ams", "first, so that ams owns the room");
+  const clients = await Promise.all(
+    Array.from({ length: 1000 }, () => ConnectClient.open(cluster.socketUrl("nrt", ""))),
+  );
+  for (const client of clients) client.ask("room/lobby", "chat");
+  const have = (frames: number) => () => clients.every(({ socket }) => socket.heard.length === frames);
+  await until("all are subscribed", have(2), 30_000);
+  const framesBefore = cluster.host("ams").parts.links.publishFramesSent;
+  for (let n = 0; n < 10; n++) expect((await say("nrt", `${n}`)).listeners).toBe(1000);
+  await until("all have heard all", have(2 + 10), 20_000);
+  const last = JSON.stringify({ type: "message", object: "room/lobby", topic: "chat", text: "9" });
+  for (const { socket } of clients) expect(socket.heard.at(-1)).toBe(last);
+  expect(cluster.host("ams").parts.links.publishFramesSent - framesBefore).toBe(10);
+  for (const client of clients) client.close();
+  await until("the edge holds nobody", () => cluster.host("nrt").parts.sockets.size === 0);
+}, 90_000);

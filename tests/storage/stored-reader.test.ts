@@ -27,6 +27,11 @@ class Stored {
         await this.behaviour();
         return { entries: [], hasMore: false };
       },
+      messages: async () => {
+        this.queries.push(["messages"]);
+        await this.behaviour();
+        return { messages: [], hasMore: false };
+      },
       alarmsOf: async () => {
         this.queries.push(["alarms"]);
         await this.behaviour();

@@ -1,5 +1,11 @@
 import { expect, test } from "bun:test";
-import { type ObjectWrites, recordKey, type StoredAlarm } from "../../infra/lease/stored-objects.ts";
+import {
+  type ObjectWrites,
+  recordKey,
+  type StoredAlarm,
+  type StoredMessage,
+  type TopicWrites,
+} from "../../infra/lease/stored-objects.ts";
 import { alarmBytes, rowBytes } from "../../infra/lease/write-queue.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
@@ -51,9 +57,9 @@ class Scene {
 
   take(session = "session-1"): Omit<ObjectWrites, "object"> | undefined {
     const writes = this.buffer.take(session);
-    return (
-      writes && { epoch: writes.epoch, clears: writes.clears, values: writes.values, alarms: writes.alarms }
-    );
+    if (writes === undefined) return undefined;
+    const { object: _, ...rest } = writes;
+    return rest;
   }
 
   arrive(): void {
@@ -68,8 +74,17 @@ const writesOf = (
     epoch = 1,
     clears = false,
     alarms = {},
-  }: { epoch?: number; clears?: boolean; alarms?: Record<string, StoredAlarm | null> } = {},
-) => ({ epoch, clears, values: new Map(Object.entries(values)), alarms: new Map(Object.entries(alarms)) });
+    messages = {},
+  }: {
+    epoch?: number;
+    clears?: boolean;
+    alarms?: Record<string, StoredAlarm | null>;
+    messages?: Record<string, TopicWrites>;
+  } = {},
+) => ({
+  ...{ epoch, clears, values: new Map(Object.entries(values)), alarms: new Map(Object.entries(alarms)) },
+  messages: new Map(Object.entries(messages)),
+});
 
 test("several changes of a key between two commits are one write, the last", () => {
   const scene = new Scene();
@@ -360,4 +375,94 @@ test("what waits is counted for the whole host, and no longer when it is stored,
   expect(scene.waiting.bytes).toBe(0);
   scene.put("c", new Uint8Array(20)); // by a handle that outlived it
   expect(scene.waiting.bytes).toBe(0);
+});
+
+// -- messages of topics
+
+const message = (place: number, text = `${place}`): StoredMessage => ({
+  ...{ place, history: "h", form: "text", publishedAtMs: 1 },
+  value: new TextEncoder().encode(text),
+});
+const places = (writes: Omit<ObjectWrites, "object"> | undefined, topic: string) => [
+  writes?.messages.get(topic)?.keepFrom,
+  writes?.messages.get(topic)?.puts.map(({ place }) => place),
+];
+
+test("messages of a topic wait in their order; what is to go before it was written is not", () => {
+  const scene = new Scene();
+  scene.buffer.putMessages("news", { keepFrom: 0, puts: [message(1), message(2)] });
+  scene.buffer.putMessages("news", { keepFrom: 2, puts: [message(3)] });
+  scene.buffer.putMessages("chat", { keepFrom: 0, puts: [message(1)] });
+  expect([scene.buffer.changedUpTo, scene.buffer.pendingKeys]).toEqual([3, 3]);
+  const news = { keepFrom: 2, puts: [message(2), message(3)] };
+  expect(scene.take()).toEqual(
+    writesOf({}, { messages: { news, chat: { keepFrom: 0, puts: [message(1)] } } }),
+  );
+  scene.buffer.putMessages("news", { keepFrom: 0, puts: [message(4)] });
+  scene.arrive();
+  expect([scene.buffer.durableUpTo, places(scene.take(), "news")]).toEqual([3, [0, [4]]]);
+  scene.arrive();
+  expect([scene.buffer.durableUpTo, scene.buffer.isClean, scene.buffer.pendingBytes]).toEqual([4, true, 0]);
+});
+
+test("a trim alone is written, and nobody waits for it", () => {
+  const scene = new Scene();
+  scene.buffer.putMessages("news", { keepFrom: 5, puts: [] });
+  expect([scene.sends, scene.buffer.changedUpTo, scene.buffer.isClean]).toEqual([1, 0, false]);
+  expect(places(scene.take(), "news")).toEqual([5, []]);
+});
+
+test("S5 paused with a commit in flight, messages are sent again as one set, and again", () => {
+  const scene = new Scene();
+  scene.buffer.putMessages("news", { keepFrom: 0, puts: [message(1), message(2)] });
+  const lost = scene.take();
+  scene.buffer.putMessages("news", { keepFrom: 2, puts: [message(3)] });
+  scene.buffer.pause();
+  for (const epoch of [2, 3]) {
+    scene.buffer.resume(`session-${epoch}`, epoch);
+    const again = scene.take(`session-${epoch}`);
+    expect([again?.epoch, ...places(again, "news")]).toEqual([epoch, 2, [2, 3]]);
+    scene.buffer.pause();
+  }
+  expect(places(lost, "news")).toEqual([0, [1, 2]]); // as it left
+});
+
+test("neither a clear nor a transaction touches messages", () => {
+  const scene = new Scene();
+  scene.buffer.putMessages("news", { keepFrom: 0, puts: [message(1)] });
+  scene.buffer.clear(false);
+  scene.buffer.begin();
+  scene.put("a", bytes(1), true);
+  scene.buffer.clear(true);
+  scene.buffer.putMessages("news", { keepFrom: 0, puts: [message(2)] });
+  scene.buffer.rollback();
+  expect(places(scene.take(), "news")).toEqual([0, [1, 2]]);
+  scene.arrive();
+  scene.buffer.putMessages("news", { keepFrom: 0, puts: [message(3)] });
+  scene.buffer.begin();
+  scene.put("a", bytes(1), true);
+  scene.buffer.commit();
+  const writes = scene.take();
+  expect([places(writes, "news"), writes?.values.size]).toEqual([[0, [3]], 1]);
+});
+
+test("messages share the room of an object's changes, from when they are said", () => {
+  const scene = new Scene();
+  const half = pendingLimits.bytesMax / 2;
+  scene.buffer.reserve(half);
+  scene.put("a", new Uint8Array(half - 1_000));
+  const full = expect.objectContaining({ code: "storage_limit" });
+  expect(() => scene.buffer.reserve(1_000)).toThrow(full);
+  expect(() => scene.put("b", new Uint8Array(1_000))).toThrow(full);
+  scene.buffer.unreserve(1, half);
+  const value = new Uint8Array(half - 1_000);
+  scene.buffer.putMessages("news", { keepFrom: 0, puts: [{ ...message(1), value }] });
+  expect(scene.waiting.bytes).toBe(scene.buffer.pendingBytes);
+  expect(() => scene.put("b", new Uint8Array(2_000))).toThrow(full);
+  scene.take();
+  expect(() => scene.buffer.reserve(2_000)).toThrow(full);
+  scene.arrive();
+  scene.buffer.reserve(half);
+  for (let count = 1; count < pendingLimits.keysMax; count += 1) scene.buffer.reserve(0);
+  expect(() => scene.buffer.reserve(0)).toThrow(full);
 });

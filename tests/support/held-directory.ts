@@ -23,6 +23,7 @@ export class HeldDirectory implements Directory {
   readonly dueAlarms: Directory["dueAlarms"];
   readonly alarms: Directory["alarms"];
   readonly alarmsOf: Directory["alarmsOf"];
+  readonly messages: Directory["messages"];
 
   constructor(directory: Directory) {
     this.#directory = directory;
@@ -35,6 +36,7 @@ export class HeldDirectory implements Directory {
     this.list = (range) => this.#pass("list", () => directory.list(range));
     this.dueAlarms = (...args) => this.#pass("dueAlarms", () => directory.dueAlarms(...args));
     this.alarmsOf = (object) => this.#pass("alarmsOf", () => directory.alarmsOf(object));
+    this.messages = (...args) => this.#pass("messages", () => directory.messages(...args));
     this.alarms = (...args) => this.#pass("alarms", () => directory.alarms(...args));
     this.verify = (session, leases) => this.#pass("verify", () => directory.verify(session, leases));
   }

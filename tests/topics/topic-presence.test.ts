@@ -96,6 +96,15 @@ test("T7 a crowd that comes at once is told in one message, and is counted only 
   expect(told[2]).toEqual({ count: 999, joined: [], left: ["c1"] });
 });
 
+test("T7 where somebody could not be told, everybody is told everything", async () => {
+  const { clock, presence, told } = presenceOf();
+  presence.join("a", undefined);
+  await clock.advance(presenceGatherMs);
+  presence.missed();
+  await clock.advance(presenceGatherMs);
+  expect(told[1]).toEqual({ count: 1, members: [{ id: "a" }] });
+});
+
 test("one that is over tells nobody, and keeps no timer", async () => {
   const { clock, presence, told } = presenceOf();
   presence.join("a", undefined);

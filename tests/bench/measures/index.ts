@@ -6,12 +6,15 @@ import { localHttp } from "./local-http.ts";
 import { movePause } from "./move-pause.ts";
 import { objectMemory } from "./object-memory.ts";
 import { ownerLost } from "./owner-lost.ts";
+import { presenceJoin } from "./presence-join.ts";
 import { remoteHttp } from "./remote-http.ts";
 import { sleepingSockets } from "./sleeping-sockets.ts";
 import { socketEcho } from "./socket-echo.ts";
 import { socketMemory } from "./socket-memory.ts";
 import { startTime } from "./start-time.ts";
+import { topicAudience } from "./topic-audience.ts";
 import { topicFanOut } from "./topic-fan-out.ts";
+import { topicResume } from "./topic-resume.ts";
 
 /** In the order of the table. */
 export const measures: readonly Measure[] = [
@@ -20,6 +23,9 @@ export const measures: readonly Measure[] = [
   socketEcho,
   topicFanOut(1000),
   topicFanOut(5000),
+  topicAudience,
+  topicResume,
+  presenceJoin,
   activations,
   durableWrites,
   movePause,

@@ -55,6 +55,28 @@ export const sleepy = object("sleepy", { idleAfterMs: 1000 }).ws("/live", {
   },
 });
 
+/** Of one length, so that all messages are alike. */
+const news = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+/** Topics that clients listen to at their addresses, and on connections for many. */
+export const hall = object("hall", {
+  idleAfterMs: hour,
+  placement: { follow: false },
+  topics: {
+    live: { subscribe: "anyone" },
+    kept: { subscribe: "anyone", history: { count: 1000 } },
+    seats: { subscribe: "anyone", presence: { membersMax: 10_000 } },
+  },
+})
+  .get("/", () => "here")
+  .post(
+    "/say/:topic/:count",
+    ({ topics, params: { topic, count } }) => {
+      for (let number = 0; number < count; number++) topics.publish(topic, news);
+    },
+    { params: t.Object({ id: t.String(), topic: t.UnionEnum(["live", "kept"]), count: t.Integer() }) },
+  );
+
 /** What an object knows of its last move. */
 export interface Travel {
   /** When its gate was shut, and no handler open: `onMoveOut` begins. */

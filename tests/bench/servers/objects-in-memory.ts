@@ -59,6 +59,9 @@ class GrantingDirectory implements Directory {
   async alarms() {
     return [];
   }
+  async messages() {
+    return { messages: [], hasMore: false };
+  }
   async verify() {
     return [];
   }

@@ -2,7 +2,8 @@ import { configFromEnvironment, type ServerConfig, startHost } from "../../../ap
 import { silentLog } from "../../../infra/lib/log.ts";
 import { converse, setupOf } from "../conversation.ts";
 import { memoryInUse } from "../memory.ts";
-import { counter, echo, ledger, room, sleepy, traveller, writer } from "./classes.ts";
+import { countFrames } from "./frame-count.ts";
+import { counter, echo, hall, ledger, room, sleepy, traveller, writer } from "./classes.ts";
 
 export interface HostSetup {
   readonly directoryUrl: string;
@@ -20,7 +21,14 @@ export interface Distance {
 }
 
 export interface HostQuestion {
-  readonly ask: "memory" | "drain";
+  readonly ask: "memory" | "drain" | "work";
+}
+
+/** What a host has done so far. */
+export interface Work {
+  readonly cpuMicros: number;
+  /** Messages to other hosts, on all channels. */
+  readonly frames: number;
 }
 
 /** What a host that was drained says of its objects. */
@@ -47,16 +55,21 @@ const config: ServerConfig = {
   simulatedPrimaryRoundTripMs: primaryRoundTripMs,
 };
 let drained: object = {};
+const framesSoFar = countFrames();
 const log = {
   ...silentLog,
   info: (event: string, fields: object = {}) => {
     if (event === "host.drained") drained = fields;
   },
 };
-const classes = [counter, echo, ledger, room, sleepy, traveller, writer];
+const classes = [counter, echo, hall, ledger, room, sleepy, traveller, writer];
 const host = await startHost(config, { log, classes: runsClasses ? classes : [] });
 converse<HostQuestion>({ port: host.port }, async ({ ask }) => {
   if (ask === "memory") return memoryInUse();
+  if (ask === "work") {
+    const { user, system } = process.cpuUsage();
+    return { cpuMicros: user + system, frames: framesSoFar() };
+  }
   await host.drain();
   return drained;
 });

@@ -1,0 +1,3 @@
+import { boardClass } from "./_board.ts";
+
+export default boardClass("board-durable", "storage");

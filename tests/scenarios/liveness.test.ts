@@ -1,0 +1,66 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { object } from "stateful-objects";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { ConnectClient } from "../support/connect-client.ts";
+import { RawClient } from "../support/raw-client.ts";
+import { SocketClient } from "../support/socket-client.ts";
+import { until } from "../support/wait.ts";
+
+/** The shortest that Bun counts: multiples of four seconds, and a ping some time before each. */
+const socketIdleTimeoutMs = 8000;
+
+const porch = object("porch", {
+  placement: { regions: ["iad"] },
+  idleAfterMs: 1000,
+  topics: { news: { subscribe: "anyone" } },
+}).post("/say/:text", ({ topics, params }) => topics.publish("news", params.text));
+
+let cluster: Cluster;
+beforeAll(async () => {
+  cluster = await startCluster({
+    classes: [porch],
+    regions: ["iad", "ams"],
+    config: { socketIdleTimeoutMs },
+  });
+});
+afterAll(() => cluster.stop());
+
+/** Bun's clock for this goes in steps of four seconds, and a loaded machine is late. */
+const foundMs = socketIdleTimeoutMs + 12_000;
+
+test.each([
+  ["a topic's address", "/porch/gone/-/topics/news"],
+  ["the connection for many topics", "/-/connect"],
+])(
+  "E32 a client at %s that has vanished without a word is found, and told to the object",
+  async (_, path) => {
+    const { sockets } = cluster.host("ams").parts;
+    const client = await RawClient.connect(cluster.host("ams").port);
+    client.upgrade(path);
+    await until("it is held", () => sockets.size === 1);
+    // It answers no ping: what a cable that was pulled looks like from here.
+    await until("it is given up", () => sockets.size === 0, foundMs);
+    client.close();
+  },
+  60_000,
+);
+
+test("E32 a client that lives is not taken for dead, though nobody says anything and its object sleeps", async () => {
+  const plain = await SocketClient.open(cluster.socketUrl("ams", "/porch/quiet/-/topics/news"));
+  const framed = await ConnectClient.open(cluster.socketUrl("ams", ""));
+  framed.ask("porch/quiet", "news");
+  await until("it is subscribed", () => framed.of("subscribed").length === 1);
+  const sinceMs = performance.now();
+  await until(
+    "three times the limit have passed",
+    () => performance.now() - sinceMs > 2.5 * socketIdleTimeoutMs,
+    foundMs + 20_000,
+  );
+  expect(cluster.host("iad").parts.table.live("porch/quiet")).toBeUndefined();
+  expect([plain.closing, framed.socket.closing]).toEqual([undefined, undefined]);
+  await fetch(cluster.url("iad", "/porch/quiet/say/hello"), { method: "POST" });
+  expect(await plain.hears(1)).toEqual(["hello"]);
+  await until("it hears that", () => framed.heard("porch/quiet", "news").length === 1);
+  plain.close();
+  framed.socket.close();
+}, 60_000);
