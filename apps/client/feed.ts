@@ -89,7 +89,7 @@ export class Feed {
     if (!this.#isStanding) return;
     const { since, presence } = listener.options;
     listener.subscribed(this.#cursor, since === undefined ? undefined : true);
-    if (presence && this.#present.last) listener.events.emit("presence", this.#present.last);
+    if (presence && this.#present.last) listener.tell("presence", this.#present.last);
   }
 
   delete(listener: Listener): void {
@@ -109,33 +109,32 @@ export class Feed {
 
   message(frame: MessageFrame): void {
     const { position } = frame;
+    this.#hasHeard = true;
+    // What an author's code says to one subscriber has no place, and moves none.
     if (position !== undefined) {
       if (this.#recent.has(position)) return; // it has been heard, and comes again
       this.#remember(position);
+      this.#cursor = position;
+      this.#isExact = true;
     }
-    this.#cursor = position;
-    this.#isExact = true;
-    this.#hasHeard = true;
     const message = messageOf(frame);
-    for (const listener of [...this.#listeners]) {
-      if (listener.feed === this) listener.hear(message, { position });
-    }
+    for (const listener of [...this.#listeners]) listener.hear(message, { position });
   }
 
   skipped(count: number): void {
     this.#isExact = false;
-    for (const listener of [...this.#listeners]) listener.events.emit("skipped", { count });
+    for (const listener of [...this.#listeners]) listener.tell("skipped", { count });
   }
 
   presenceTold(frame: PresenceFrame): void {
     const presence = this.#present.apply(frame);
     for (const listener of [...this.#listeners]) {
-      if (listener.options.presence) listener.events.emit("presence", presence);
+      if (listener.options.presence) listener.tell("presence", presence);
     }
   }
 
   failed(problem: Problem): void {
-    for (const listener of [...this.#listeners]) listener.events.emit("failed", { problem });
+    for (const listener of [...this.#listeners]) listener.tell("failed", { problem });
   }
 
   /** It stands no longer, and will be asked for again. */

@@ -4,7 +4,7 @@ import { ClientError, clientClosed, queueFull } from "./errors.ts";
 import { Feed, type PendingPublish } from "./feed.ts";
 import { isTooLong, messageBytesMax, publishBody, type TopicAddress } from "./frames.ts";
 import type { ConnectionState } from "./kept-connection.ts";
-import { isSameTopic } from "./seats.ts";
+import { keyOf } from "./seats.ts";
 import type { Listener } from "./subscription.ts";
 import type { Cancel } from "./surroundings.ts";
 import { TopicConnection } from "./topic-connection.ts";
@@ -25,6 +25,8 @@ export class Feeds {
   readonly #changed: (state: ConnectionState) => void;
   readonly #connections: TopicConnection[] = [];
   readonly #places = new Map<Feed, TopicConnection>();
+  /** Those of one topic. */
+  readonly #byTopic = new Map<string, Set<Feed>>();
   /** Feeds that somebody publishes through, and what ends that. */
   readonly #publishers = new Map<Feed, Cancel>();
   /** What was told last. */
@@ -64,10 +66,11 @@ export class Feeds {
       if (body === "{}") throw new ClientError("bad_argument", "There is no JSON for this message.");
       if (isTooLong(body))
         throw new ClientError("too_large", `A message has ${messageBytesMax} bytes at most, as JSON.`);
-      const feed = this.#feedFor(address, () => true, {});
       const { maxEnqueuedMessages } = this.#context.settings;
-      if (this.#enqueued() >= maxEnqueuedMessages && !this.#places.get(feed)?.canSend(feed))
-        throw queueFull(maxEnqueuedMessages);
+      const [first] = this.#feedsOf(address); // always the same one, for the order
+      const goesAtOnce = first && this.#places.get(first)?.canSend(first);
+      if (!goesAtOnce && this.#enqueued() >= maxEnqueuedMessages) throw queueFull(maxEnqueuedMessages);
+      const feed = this.#feedFor(address, () => true, {});
       this.#enqueue(feed, { body, resolve, reject }, signal);
     });
   }
@@ -99,6 +102,9 @@ export class Feeds {
     this.#publishers.get(feed)?.();
     this.#publishers.delete(feed);
     this.#places.delete(feed);
+    const feeds = this.#feedsOf(feed.address);
+    feeds.delete(feed);
+    if (feeds.size === 0) this.#byTopic.delete(keyOf(feed.address));
   }
 
   changed(connection: TopicConnection): void {
@@ -127,6 +133,7 @@ export class Feeds {
     const feed = new Feed(address, wanted);
     const connection = this.#connectionFor(address);
     this.#places.set(feed, connection);
+    this.#byTopic.set(keyOf(address), this.#feedsOf(address).add(feed));
     connection.add(feed);
     return feed;
   }
@@ -144,8 +151,8 @@ export class Feeds {
     return connection;
   }
 
-  #feedsOf(topic: TopicAddress): Feed[] {
-    return [...this.#places.keys()].filter(({ address }) => isSameTopic(address, topic));
+  #feedsOf(address: TopicAddress): Set<Feed> {
+    return this.#byTopic.get(keyOf(address)) ?? new Set();
   }
 
   #enqueue(feed: Feed, { body, resolve, reject }: PendingPublish, signal: AbortSignal | undefined): void {
@@ -189,7 +196,6 @@ export class Feeds {
 
   /** In a turn of its own: whoever leaves and comes back at once, as effects of React do, finds everything as it was. */
   #releaseSoon(feed: Feed): void {
-    if (!this.#isUnused(feed)) return;
     this.#context.around.after(0, () => {
       if (this.#isUnused(feed)) this.#release(feed);
     });

@@ -9,7 +9,7 @@ export interface IterationOptions extends Omit<SubscribeOptions, "presence"> {
    * settled. This is the place to read again. Without it the loop throws a `ClientError` with the code `gap`.
    */
   readonly onGap?: ((gap: Gap) => void | Promise<void>) | undefined;
-  /** How many messages may wait for the loop; past that all of them are dropped, as one gap. Default 1,024. */
+  /** How many messages may wait for the loop; past that the older half is dropped, as one gap. Default 1,024. */
   readonly bufferMax?: number | undefined;
 }
 
@@ -32,7 +32,7 @@ type Subscribe<Message> = (
 
 /**
  * Turns what is told at its own pace into what is asked for. What waits in between is bounded: a loop that is too slow loses
- * what waits, is told so, and goes on with what comes then. The subscription begins at once.
+ * the older half, is told so, and goes on with the rest. The subscription begins at once.
  */
 export class TopicIteration<Message> implements MessageIterator<Message> {
   readonly #options: IterationOptions;
@@ -114,8 +114,9 @@ export class TopicIteration<Message> implements MessageIterator<Message> {
     if (this.#entries.length > this.#bufferMax) {
       let count = 0;
       // Whatever else is missing among them is missing in the same place.
-      for (const dropped of this.#entries.splice(0)) count += "message" in dropped ? 1 : countOf(dropped.gap);
-      this.#entries.push({ gap: { reason: "overflow", count } });
+      for (const dropped of this.#entries.splice(0, Math.ceil(this.#entries.length / 2)))
+        count += "message" in dropped ? 1 : countOf(dropped.gap);
+      this.#entries.unshift({ gap: { reason: "overflow", count } });
     }
     this.#resume();
   }

@@ -260,14 +260,15 @@ export class KeptConnection {
 
   /** Ends whatever is under way, without a word to the user. */
   #leave(code?: number, reason?: string): void {
+    const socket = this.#socket;
+    if (socket !== undefined && socket.readyState <= 1) {
+      if (code === undefined) socket.close();
+      else socket.close(code, reason); // throws for a code that may not be sent, and then nothing has happened
+    }
     this.#newAttempt();
     this.#heartbeat?.stop();
     this.#heartbeat = undefined;
-    const socket = this.#socket;
     this.#socket = undefined;
-    if (socket === undefined || socket.readyState > 1) return;
-    if (code === undefined) socket.close();
-    else socket.close(code, reason);
   }
 
   #change(state: ConnectionState, lost?: Closing): void {

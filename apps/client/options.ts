@@ -35,7 +35,8 @@ export type WebSocketConstructor = new (address: string, protocols?: string[]) =
 export interface ConnectOptions extends ReconnectOptions {
   /**
    * Sent with each call; and, as a browser cannot set headers of a WebSocket, in the first frame of each connection for
-   * topics. They do not reach `socket(path)`, which has `params`.
+   * topics. There a host takes none that a page could not set (`cookie`, `origin`, …): it closes the connection with 1008. They do
+   * not reach `socket(path)`, which has `params`.
    */
   readonly headers?: HeadersSource;
   /** Of calls, as in `fetch`: `"include"` sends cookies to another origin. */

@@ -173,8 +173,9 @@ export class ReconnectingSocket extends SocketEventTarget {
     const { params, heartbeat, shouldReconnectOnClose: should } = options;
     const retryAfter = (closing: Closing): Retry => {
       const retry = retryAfterClose(closing.code);
-      if (should === undefined || should(closing) === (retry !== "no")) return retry;
-      return retry === "no" ? "yes" : "no";
+      if (should === undefined) return retry;
+      if (!should(closing)) return "no";
+      return retry === "slowly" ? retry : "yes";
     };
     return {
       ping: heartbeat?.request,

@@ -80,10 +80,6 @@ export function cancelRetryOf(seat: Seat): void {
   seat.cancelRetry = undefined;
 }
 
-export function isSameTopic(one: TopicAddress, other: TopicAddress): boolean {
-  return keyOf(one) === keyOf(other);
-}
-
-function keyOf({ object, topic }: TopicAddress): string {
+export function keyOf({ object, topic }: TopicAddress): string {
   return `${object}\n${topic}`;
 }

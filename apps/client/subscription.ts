@@ -91,22 +91,29 @@ export class Listener {
   }
 
   hear(message: unknown, info: MessageInfo): void {
+    if (this.#state === "ended") return;
     // First, so that a resume from within the listener does not ask for this message again.
     if (info.position !== undefined) this.#position = info.position;
     callSafely(this.#hear, message, info);
   }
 
   subscribed(position: string | undefined, recovered: boolean | undefined): void {
+    if (this.#state === "ended") return;
     this.#state = "subscribed";
     this.#position = position;
-    this.events.emit("subscribed", { position, recovered });
-    if (recovered === false) this.events.emit("gap", { reason: "lost" });
+    this.tell("subscribed", { position, recovered });
+    if (recovered === false) this.tell("gap", { reason: "lost" });
   }
 
   waits(): void {
     if (this.#state !== "subscribed") return;
     this.#state = "waiting";
-    this.events.emit("waiting", undefined);
+    this.tell("waiting", undefined);
+  }
+
+  /** Whoever has ended meanwhile, be it by what another was told, is told nothing more. */
+  tell<Type extends keyof SubscriptionEvents>(type: Type, event: SubscriptionEvents[Type]): void {
+    if (this.#state !== "ended") this.events.emit(type, event);
   }
 
   /** By its user, or before the last event. */

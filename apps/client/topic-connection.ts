@@ -13,7 +13,7 @@ import {
 import { type ConnectionState, type ConnectionUser, KeptConnection } from "./kept-connection.ts";
 import { type HeadersSource, headersOf, type Settings } from "./options.ts";
 import { type Retry, retryAfterClose, retryAfterRefusal, retryDelayMs } from "./retry.ts";
-import { cancelRetryOf, isSameTopic, type Seat, Seats } from "./seats.ts";
+import { cancelRetryOf, keyOf, type Seat, Seats } from "./seats.ts";
 import type { Cancel, Surroundings } from "./surroundings.ts";
 
 /** How long a connection stays that nobody needs: a page that changes its view soon needs it again. */
@@ -69,8 +69,9 @@ export class TopicConnection implements ConnectionUser {
 
   /** Whether this topic can have a place here: each has one. */
   hasRoomFor(address: TopicAddress): boolean {
-    const isTaken = ({ feed, at }: Seat) => at !== "leaving" && isSameTopic(feed.address, address);
-    return this.#seats.size < subscriptionsMax && !this.#seats.all().some(isTaken);
+    if (this.#seats.size >= subscriptionsMax) return false;
+    const key = keyOf(address);
+    return !this.#seats.all().some(({ feed, at }) => at !== "leaving" && keyOf(feed.address) === key);
   }
 
   open(): void {
@@ -78,8 +79,8 @@ export class TopicConnection implements ConnectionUser {
   }
 
   reconnect(): void {
-    this.#interrupted();
     this.#connection.reconnect(1000, "");
+    this.#interrupted();
   }
 
   /** Ends all that is on it. */
@@ -158,14 +159,14 @@ export class TopicConnection implements ConnectionUser {
       case "subscribed":
         return this.#subscribed(frame);
       case "message":
-        return this.#standingAt(frame, (feed) => {
+        return this.#tell(frame, (feed) => {
           feed.message(frame);
           this.#port.moved(feed);
         });
       case "skipped":
-        return this.#standingAt(frame, (feed) => feed.skipped(frame.count));
+        return this.#tell(frame, (feed) => feed.skipped(frame.count));
       case "presence":
-        return this.#standingAt(frame, (feed) => feed.presenceTold(frame));
+        return this.#tell(frame, (feed) => feed.presenceTold(frame));
       case "refused":
         return this.#refused(frame.id, frame.status, frame.error ?? {});
       case "failed":
@@ -177,9 +178,9 @@ export class TopicConnection implements ConnectionUser {
     }
   }
 
-  #standingAt(address: TopicAddress, tell: (feed: Feed) => void): void {
+  #tell(address: TopicAddress, tell: (feed: Feed) => void): void {
     const seat = this.#seats.at(address);
-    if (seat?.at === "standing") tell(seat.feed);
+    if (seat?.at === "standing") tell(seat.feed); // what is leaving has left already, and nobody may join it
   }
 
   /** Asks for a feed, if it can be asked for now. */

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { Client } from "../../apps/client/client.ts";
+import { Endpoints } from "../../apps/client/endpoints.ts";
 import type { ConnectionState } from "../../apps/client/kept-connection.ts";
 import { retryAfterClose, retryDelayMs } from "../../apps/client/retry.ts";
 import { Ear } from "./ear.ts";
@@ -83,6 +84,28 @@ test("C5 headers that cannot be had, or that do not come, cost an attempt and bl
   await rig.pass(2_000);
   expect(rig.client.state).toMatchObject({ status: "open", url: iadUrl });
   await rig.close();
+});
+
+test("C4 C5 headers that come too late are not used", async () => {
+  const late: (() => void)[] = [];
+  const rig = new Rig({ headers: () => new Promise((resolve) => late.push(() => resolve({ late: "yes" }))) });
+  new Ear(rig.chat);
+  await rig.pass(11_000);
+  expect(late.length).toBe(2);
+  for (const come of late) come();
+  await rig.settle();
+  expect(rig.network.dialled.length).toBe(1);
+  expect(rig.client.state.status).toBe("open");
+  await rig.close();
+});
+
+test("C8 two who find the same host down leave it once", () => {
+  const endpoints = new Endpoints([iadUrl, amsUrl]);
+  endpoints.failed(iadUrl);
+  endpoints.failed(iadUrl);
+  expect(endpoints.current).toBe(amsUrl);
+  endpoints.failed(amsUrl);
+  expect(endpoints.current).toBe(iadUrl);
 });
 
 test("C5 a connection closed with 4401 is tried once with fresh credentials, and again after it has been good", async () => {

@@ -1,76 +1,71 @@
-import type { SubscribeOptions, Subscription } from "../../apps/client/subscription.ts";
+import type { MessageIterator } from "../../apps/client/iteration.ts";
+import type { Gap, SubscribeOptions, Subscription } from "../../apps/client/subscription.ts";
 import type { Topic } from "../../apps/client/topic.ts";
 
 export interface Numbered {
   readonly n: number;
 }
 
-/**
- * One listener, and what it has a right to: the numbers of its topic one after the other, each once, from its start to its end,
- * and a word in every place where one is missing. Every message is checked as it comes.
- */
-export class CheckedListener {
+export interface CheckedSetup {
   readonly name: string;
-  readonly subscription: Subscription;
+  readonly topic: Topic<Numbered>;
+  readonly options: SubscribeOptions;
+  /** Number that `since` names; undefined where that is not known. */
+  readonly start: number | undefined;
+  /** What goes wrong is written here. */
+  readonly offences: string[];
+}
+
+/**
+ * What a listener has a right to: the numbers of its topic one after the other, each once, from its start to its end, and a word
+ * in every place where one is missing. Every message is checked as it comes.
+ */
+abstract class Checked {
+  readonly name: string;
   readonly #offences: string[];
   /** What must come next; undefined where anything may. */
   #next: number | undefined;
-  #last = 0;
+  #last: number;
   #wasTold = false;
   #skipped = 0;
   /** For the report. */
-  readonly story: string[] = [];
+  readonly #story: string[] = [];
   gaps = 0;
-  count = 0;
   isActive = true;
 
-  /** @param start number that `since` names; undefined where it is not known. */
-  constructor(
-    name: string,
-    topic: Topic<Numbered>,
-    options: SubscribeOptions,
-    start: number | undefined,
-    offences: string[],
-  ) {
+  constructor({ name, start, offences }: CheckedSetup) {
     this.name = name;
     this.#offences = offences;
     this.#next = start === undefined ? undefined : start + 1;
-    if (start !== undefined) this.#last = start;
-    this.subscription = topic.subscribe(({ n }) => this.#hear(n), options);
-    this.subscription.on("subscribed", ({ position, recovered }) =>
-      this.story.push(`subscribed ${position} ${recovered}`),
-    );
-    this.subscription.on("gap", () => {
-      this.gaps += 1;
-      this.#wasTold = true;
-      this.story.push("gap");
-    });
-    this.subscription.on("skipped", ({ count }) => {
-      this.#skipped += count;
-      this.story.push(`skipped ${count}`);
-    });
-    this.subscription.on("ended", ({ code }) => this.#over(`ended ${code}`));
-    this.subscription.on("refused", ({ status }) => this.#over(`refused ${status}`));
+    this.#last = start ?? 0;
   }
 
   get last(): number {
     return this.#last;
   }
 
-  stop(): void {
-    this.subscription();
-    this.isActive = false;
-    this.story.push("stopped");
+  get story(): string {
+    return `its story: ${this.#story.slice(-30).join(", ")}`;
   }
 
-  #over(how: string): void {
-    this.isActive = false;
-    this.story.push(how);
+  protected note(what: string): void {
+    this.#story.push(what);
   }
 
-  #hear(n: number): void {
-    this.story.push(String(n));
-    this.count += 1;
+  protected toldOf(gap: Gap): void {
+    this.note(gap.reason === "lost" ? "gap" : `${gap.reason} ${gap.count}`);
+    if (gap.reason === "skipped") this.#skipped += gap.count;
+    else this.#wasTold = true;
+    if (gap.reason === "lost") this.gaps += 1;
+  }
+
+  protected over(how: string): void {
+    this.isActive = false;
+    this.note(how);
+  }
+
+  protected hears(n: number): void {
+    this.note(String(n));
     if (!this.isActive) this.#offend(`hears ${n} after its end`);
     if (n <= this.#last) this.#offend(`hears ${n} after ${this.#last}`);
     // A message may be skipped twice: again after a reconnect.
@@ -84,6 +79,78 @@ export class CheckedListener {
   }
 
   #offend(what: string): void {
-    this.#offences.push(`${this.name} ${what}; its story: ${this.story.slice(-30).join(", ")}`);
+    this.#offences.push(`${this.name} ${what}; ${this.story}`);
+  }
+
+  abstract get position(): string | undefined;
+  abstract stop(): void;
+  /** Takes what there is, where that is not told. */
+  abstract pull(): void;
+}
+
+export type { Checked };
+
+export class CheckedListener extends Checked {
+  readonly #subscription: Subscription;
+
+  constructor(setup: CheckedSetup) {
+    super(setup);
+    this.#subscription = setup.topic.subscribe(({ n }) => this.hears(n), setup.options);
+    this.#subscription.on("subscribed", ({ position, recovered }) =>
+      this.note(`subscribed ${position} ${recovered}`),
+    );
+    this.#subscription.on("gap", (gap) => this.toldOf(gap));
+    this.#subscription.on("skipped", ({ count }) => this.toldOf({ reason: "skipped", count }));
+    this.#subscription.on("ended", ({ code }) => this.over(`ended ${code}`));
+    this.#subscription.on("refused", ({ status }) => this.over(`refused ${status}`));
+  }
+
+  get position(): string | undefined {
+    return this.#subscription.position;
+  }
+
+  stop(): void {
+    this.#subscription();
+    this.over("stopped");
+  }
+
+  pull(): void {
+    // It is told.
+  }
+}
+
+/** A loop with a small buffer, whose pace is the test's. */
+export class CheckedLoop extends Checked {
+  readonly #messages: MessageIterator<Numbered>;
+  #isAsking = false;
+
+  constructor(setup: CheckedSetup) {
+    super(setup);
+    const { since, query } = setup.options;
+    const onGap = (gap: Gap) => this.toldOf(gap);
+    this.#messages = setup.topic.messages({ since, query, bufferMax: 5, onGap });
+  }
+
+  get position(): string | undefined {
+    return this.#messages.position;
+  }
+
+  stop(): void {
+    void this.#messages.return();
+    this.over("left");
+  }
+
+  pull(): void {
+    if (this.#isAsking || !this.isActive) return;
+    this.#isAsking = true;
+    this.#messages.next().then(
+      ({ done, value }) => {
+        this.#isAsking = false;
+        if (!this.isActive) return; // it was left while it waited
+        if (done) this.over("done");
+        else this.hears(value.n);
+      },
+      (error) => this.over(String(error)),
+    );
   }
 }

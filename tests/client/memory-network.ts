@@ -91,6 +91,7 @@ export class MemorySocket extends EventTarget {
   }
 
   close(code = 1005, reason = ""): void {
+    if (code < 3000 && code !== 1000 && code !== 1005) throw new DOMException("", "InvalidAccessError");
     if (this.readyState >= 2) return;
     this.readyState = 2;
     const leave = () => {

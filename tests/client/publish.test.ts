@@ -47,6 +47,20 @@ test("C11 whoever only publishes is subscribed for a while, and not for ever", a
   await rig.close();
 });
 
+test("C11 what waits for long is sent all the same, and then nothing stays", async () => {
+  const rig = new Rig({}, iadUrl);
+  rig.network.down.add(new URL(iadUrl).host);
+  const waiting = watch(rig.chat.publish("late"));
+  await rig.pass(60_000, 1_000);
+  expect(waiting.outcome).toBe("waits");
+  rig.network.down.clear();
+  await rig.pass(60_000, 1_000);
+  expect(waiting.outcome).toBe("sent");
+  expect(rig.iad.frames.map(({ type }) => type)).toEqual(["subscribe", "publish", "unsubscribe"]);
+  expect(rig.network.sockets.size).toBe(0);
+  await rig.close();
+});
+
 test("C11 what was handed over is not sent again after a reconnect, and what was not is", async () => {
   const rig = new Rig();
   new Ear(rig.chat);
@@ -73,10 +87,20 @@ test("C10 past maxEnqueuedMessages publishing says so, over all topics of the cl
   const tooMuch = watch(other.publish(4));
   await rig.settle();
   expect(tooMuch.outcome).toBe("queue_full");
+  expect(
+    await rig.client
+      .object("room", "a third")
+      .topic("chat")
+      .publish(5)
+      .catch(({ code }) => code),
+  ).toBe("queue_full");
   rig.network.down.clear();
   await rig.pass(3_000);
   expect(waiting.map(({ outcome }) => outcome)).toEqual(["sent", "sent", "sent"]);
   await Promise.all([1, 2, 3, 4, 5].map((n) => rig.chat.publish(n)));
+  expect(new Set(rig.iad.of("subscribe").map(({ object }) => object))).toEqual(
+    new Set(["room/lobby", "room/other"]),
+  );
   await rig.close();
 });
 

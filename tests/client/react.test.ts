@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { Window } from "happy-dom";
-import { act, createElement, type FunctionComponent, StrictMode } from "react";
+import { Activity, act, createElement, type FunctionComponent, StrictMode } from "react";
 import type { Root } from "react-dom/client";
 import {
   type TopicHookOptions,
@@ -35,11 +35,16 @@ afterEach(async () => {
   root = undefined;
 });
 
-async function render(component: FunctionComponent): Promise<void> {
+async function rootOf(): Promise<Root> {
   const { createRoot } = await import("react-dom/client");
   // The DOM of happy-dom is as good as any to React.
   root ??= createRoot(window.document.createElement("div") as never);
-  await act(async () => root?.render(createElement(StrictMode, null, createElement(component))));
+  return root;
+}
+
+async function render(component: FunctionComponent): Promise<void> {
+  const at = await rootOf();
+  await act(async () => at.render(createElement(StrictMode, null, createElement(component))));
 }
 
 /** Lets the network move, and React show what came of it. */
@@ -124,6 +129,30 @@ test("C18 another object is another topic; the same one, asked for anew, is the 
   rig.publish("not for us");
   await settle(rig);
   expect(watch.view?.messages).toEqual(["in the kitchen"]);
+  await act(() => rig.close());
+});
+
+test("C18 a component that was hidden goes on where it was", async () => {
+  const rig = new Rig();
+  const watch = watcher(rig);
+  const shown = (mode: "visible" | "hidden") => {
+    // biome-ignore lint/correctness/noChildrenProp: the types of Activity ask for it there
+    const tree = createElement(Activity, { mode, children: createElement(watch.component) });
+    return act(async () => (await rootOf()).render(createElement(StrictMode, null, tree)));
+  };
+  await shown("visible");
+  await settle(rig);
+  rig.publish(1);
+  await settle(rig);
+  await shown("hidden");
+  await settle(rig);
+  rig.publish(2, 3);
+  await settle(rig);
+  await shown("visible");
+  await settle(rig);
+  rig.publish(4);
+  await settle(rig);
+  expect(watch.view).toMatchObject({ messages: [1, 2, 3, 4], recovered: true, gaps: 0 });
   await act(() => rig.close());
 });
 

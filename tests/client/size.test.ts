@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
+import { importsOf } from "../support/tidy/imports.ts";
+import { projectFiles, projectSources } from "../support/tidy/project-files.ts";
 
 const client = join(import.meta.dir, "../../apps/client");
 
@@ -21,6 +23,17 @@ test("C12 all of the client is less than 10 KiB, minified and gzipped, and bring
   console.log(`stateful-objects/client: ${code.length} bytes minified, ${bytes} gzipped`);
   expect(bytes).toBeLessThan(10 * 1024);
   expect(code).not.toMatch(/\bBun\b|\bprocess\b|\brequire\(|\bfrom"/);
+});
+
+test("C12 of the server's code the client takes types, and from elsewhere nothing but React for its hooks", () => {
+  const files = projectFiles().filter((file) => file.startsWith("apps/client/"));
+  const imports = [...projectSources(files)].flatMap(([file, text]) =>
+    importsOf(text).map(({ specifier, isTypeOnly }) => ({ file, specifier, isTypeOnly })),
+  );
+  const loaded = imports.filter(({ specifier, isTypeOnly }) => !isTypeOnly && !specifier.startsWith("./"));
+  expect(loaded).toEqual([{ file: "apps/client/react.ts", specifier: "react", isTypeOnly: false }]);
+  const typed = imports.filter(({ specifier, isTypeOnly }) => isTypeOnly && !specifier.startsWith("./"));
+  expect(new Set(typed.map(({ specifier }) => specifier))).toEqual(new Set(["../../infra/object/index.ts"]));
 });
 
 test("C12 the hooks add little, and leave React to their user", async () => {

@@ -37,6 +37,8 @@ test("C17 a socket to a path of the object is used like a WebSocket", async () =
   expect(rig.iad.raw).toEqual(["hello"]);
   for (const connection of rig.iad.connections) connection.say("hi");
   await rig.settle();
+  expect(() => socket.close(1001)).toThrow();
+  expect(socket.readyState).toBe(1);
   socket.close(4000, "enough");
   expect(socket.readyState).toBe(3);
   expect(() => socket.send("more")).toThrow("This socket is closed");
@@ -78,6 +80,17 @@ test("C10 C17 what is sent meanwhile waits, up to maxEnqueuedMessages, and is se
   await rig.settle();
   expect(rig.iad.raw).toEqual(["one", "two", "four"]);
   expect(socket.bufferedAmount).toBe(0);
+  await rig.close();
+});
+
+test("C17 what waited to be sent is dropped with the socket", async () => {
+  const { rig, socket } = rigWithSocket();
+  socket.send("never");
+  socket.close();
+  socket.reconnect();
+  socket.send("now");
+  await rig.settle();
+  expect(rig.iad.raw).toEqual(["now"]);
   await rig.close();
 });
 

@@ -12,7 +12,10 @@ const sent = (frames: readonly ClientFrame[]) => frames.filter(({ type }) => typ
 test("C1 a subscriber hears what is published as it was published, with its position", async () => {
   const rig = new Rig();
   const positions: unknown[] = [];
-  rig.chat.subscribe((_, { position }) => positions.push(position));
+  const subscription = rig.chat.subscribe((_, { position }) => {
+    positions.push(position);
+    expect(subscription.position).toBe(position);
+  });
   const ear = new Ear(rig.chat);
   await rig.settle();
   rig.publish("a", { from: "ann" }, new Uint8Array([1, 200]), null);
@@ -225,6 +228,64 @@ test("C3 feeds do not meet where the host has skipped a message for one of them"
   await rig.close();
 });
 
+test("C3 nor does anybody join there", async () => {
+  const rig = new Rig();
+  new Ear(rig.chat);
+  await rig.settle();
+  rig.publish(1);
+  for (const connection of rig.iad.connections) connection.skipsNext = true;
+  rig.publish(2);
+  await rig.settle();
+  const other = new Ear(rig.chat, { since: "h1.1" });
+  await rig.settle();
+  rig.publish(3);
+  await rig.settle();
+  expect(other.messages).toEqual([2, 3]);
+  await rig.close();
+});
+
+test("C3 after a gap, or where the two have met, there is one subscription for whoever wants what is new", async () => {
+  const rig = new Rig();
+  new Ear(rig.chat, { since: "of another history.1" });
+  await rig.settle();
+  const late = new Ear(rig.chat);
+  await rig.settle();
+  expect(late.notes).toEqual(["subscribed"]);
+  expect(rig.iad.of("subscribe").length).toBe(1);
+
+  const kitchen = rig.client.object("room", "kitchen").topic("chat");
+  rig.iad.publish("room/kitchen", "chat", 1);
+  const live = new Ear(kitchen);
+  await rig.settle();
+  const old = new Ear(kitchen, { since: "oldest" });
+  await rig.settle();
+  rig.iad.publish("room/kitchen", "chat", 2);
+  await rig.settle();
+  expect(rig.iad.of("unsubscribe").length).toBe(1);
+  new Ear(kitchen);
+  await rig.settle();
+  expect(rig.iad.of("subscribe").length).toBe(3);
+  expect([live.messages, old.messages]).toEqual([[2], [1, 2]]);
+  await rig.close();
+});
+
+test("C3 whoever asked who is present goes on hearing it, wherever the two meet", async () => {
+  const rig = new Rig();
+  const plain = new Ear(rig.chat);
+  await rig.settle();
+  const ear = new Ear(rig.chat, { presence: true });
+  await rig.settle();
+  rig.publish(1);
+  await rig.settle();
+  for (const connection of rig.iad.connections)
+    connection.send({ type: "presence", object: room, topic: "chat", count: 7 });
+  await rig.settle();
+  expect(ear.notes.at(-1)).toBe("presence 7");
+  expect(plain.notes).toEqual(["subscribed", 1]);
+  expect(rig.iad.of("unsubscribe").length).toBe(1);
+  await rig.close();
+});
+
 test("C3 the 257th topic takes a second connection", async () => {
   const rig = new Rig();
   const topics = Array.from(
@@ -234,6 +295,20 @@ test("C3 the 257th topic takes a second connection", async () => {
   await rig.settle();
   expect(topics.every(({ subscription }) => subscription.state === "subscribed")).toBe(true);
   expect([...rig.iad.connections].map(({ subscriptions }) => subscriptions.size)).toEqual([256, 1]);
+  await rig.close();
+});
+
+test("C10 a client has so many connections and no more", async () => {
+  const rig = new Rig();
+  const ask = (n: number) => new Ear(rig.chat, { query: { n: String(n) } });
+  const ears = Array.from({ length: 16 }, (_, n) => ask(n));
+  expect(() => ask(16)).toThrow("16 connections at most");
+  await rig.settle();
+  ears[0]?.subscription();
+  await rig.settle();
+  const next = ask(16);
+  await rig.settle();
+  expect(next.notes).toEqual(["subscribed"]);
   await rig.close();
 });
 
@@ -248,6 +323,30 @@ test("C3 who leaves and comes back at once finds its subscription as it was", as
   await rig.settle();
   expect([first.notes, second.notes]).toEqual([["subscribed"], ["subscribed", 1]]);
   expect(sent(rig.iad.frames).length).toBe(1);
+  await rig.close();
+});
+
+test("C3 nobody joins a subscription that is leaving", async () => {
+  const rig = new Rig();
+  rig.publish(1);
+  const leaving = new Ear(rig.chat, { presence: true });
+  await rig.settle();
+  const old = new Ear(rig.chat, { since: "oldest" });
+  while (!old.notes.includes("subscribed, recovered true")) {
+    await turn();
+    rig.network.step();
+  }
+  leaving.subscription();
+  await rig.around.advance(0); // Its end is on its way; what the host says until that arrives is still for it.
+  rig.publish(2);
+  const [first, second] = [...rig.network.sockets];
+  for (const socket of [second, first]) {
+    while (socket && socket.down.length > 0) rig.network.step(() => socket.down);
+  }
+  await rig.settle();
+  rig.publish(3);
+  await rig.settle();
+  expect(old.messages).toEqual([1, 2, 3]);
   await rig.close();
 });
 
@@ -313,6 +412,24 @@ test("C6 a refusal that says it may be tried again is, after longer and longer",
   await rig.close();
 });
 
+test("C6 a subscription that has been good begins its delays anew", async () => {
+  const rig = new Rig();
+  const ear = new Ear(rig.chat);
+  await rig.settle();
+  const end = () => {
+    for (const connection of rig.iad.connections) connection.end(room, "chat", 1012);
+  };
+  for (let round = 0; round < 8; round += 1) {
+    end();
+    await rig.pass(15_000, 1_000);
+  }
+  ear.take();
+  end();
+  await rig.pass(1_000);
+  expect(ear.take()).toEqual(["subscribed, recovered true"]);
+  await rig.close();
+});
+
 test("C5 refused credentials are renewed once: the subscription begins, or is over", async () => {
   let token = 0;
   const rig = new Rig({ headers: async () => ({ Authorization: `Bearer ${++token}` }) });
@@ -331,6 +448,19 @@ test("C5 refused credentials are renewed once: the subscription begins, or is ov
   await rig.settle();
   expect(ear.notes).toEqual(["subscribed", "refused 401"]);
   expect(token).toBe(3);
+  await rig.close();
+});
+
+test("C5 a reconnect brings fresh credentials, and the right to renew them once more", async () => {
+  const rig = new Rig({ headers: () => ({ authorization: "Bearer t" }) });
+  let refusals = 1;
+  rig.iad.refuses = () => (refusals-- > 0 ? { status: 401, error: {} } : undefined);
+  const ear = new Ear(rig.chat);
+  await rig.settle();
+  rig.iad.drop();
+  refusals = 1;
+  await rig.pass(2_000);
+  expect(ear.notes).toEqual(["subscribed", "subscribed, recovered true"]);
   await rig.close();
 });
 
@@ -358,6 +488,40 @@ test("C15 a subscription that was ended hears nothing more, whoever ended it", a
   await rig.close();
 });
 
+test("C15 whoever is ended by what another is told, or by what it is told itself, is told nothing more", async () => {
+  const rig = new Rig();
+  const first = new Ear(rig.chat);
+  const second = new Ear(rig.chat);
+  first.subscription.on("subscribed", () => second.subscription());
+  const third = new Ear(rig.chat, {});
+  third.subscription.on("waiting", () => new Ear(rig.chat));
+  third.subscription.on("subscribed", ({ recovered }) => recovered === false && third.subscription());
+  await rig.settle();
+  expect(second.subscription.state).toBe("ended");
+  rig.iad.forget(room, "chat");
+  await rig.settle();
+  rig.publish(1);
+  await rig.settle();
+  expect(second.notes).toEqual([]);
+  expect(third.notes).toEqual(["subscribed", "subscribed, recovered false"]);
+  expect(first.notes).toEqual(["subscribed", "subscribed, recovered false", "gap: lost", 1]);
+  await rig.close();
+});
+
+test("C4 whoever subscribes in the middle of reconnect() is subscribed by the next connection", async () => {
+  const rig = new Rig();
+  const first = new Ear(rig.chat);
+  await rig.settle();
+  let second: Ear | undefined;
+  first.subscription.on("waiting", () => {
+    second = new Ear(rig.client.object("room", "kitchen").topic("chat"));
+  });
+  rig.client.reconnect();
+  await rig.settle();
+  expect([first.subscription.state, second?.subscription.state]).toEqual(["subscribed", "subscribed"]);
+  await rig.close();
+});
+
 test("C14 a listener that throws, or that ends others, stops nobody else", async () => {
   const rig = new Rig();
   const thrown: unknown[] = [];
@@ -379,6 +543,23 @@ test("C14 a listener that throws, or that ends others, stops nobody else", async
   } finally {
     globalThis.reportError = report;
   }
+  await rig.close();
+});
+
+test("C1 what is said to one subscriber alone is heard, and moves no position", async () => {
+  const rig = new Rig();
+  const ear = new Ear(rig.chat);
+  await rig.settle();
+  rig.publish(1);
+  for (const connection of rig.iad.connections)
+    connection.send({ type: "message", object: room, topic: "chat", text: "to you" });
+  await rig.settle();
+  expect(ear.subscription.position).toBe("h1.1");
+  rig.iad.drop();
+  await rig.settle();
+  rig.publish(2);
+  await rig.pass(2_000);
+  expect(ear.notes).toEqual(["subscribed", 1, "to you", "subscribed, recovered true", 2]);
   await rig.close();
 });
 
@@ -414,6 +595,22 @@ test("presence is the whole list, kept from what has changed", async () => {
   rig.chat.subscribe(() => undefined, { presence: true }).on("presence", ({ count }) => late.push(count));
   await rig.settle();
   expect(late).toEqual([901]);
+  await rig.close();
+});
+
+test("C1 a host that says once more that it is subscribed has said nothing", async () => {
+  const rig = new Rig();
+  const ear = new Ear(rig.chat);
+  await rig.settle();
+  rig.publish(1);
+  const again = { type: "subscribed", id: 1, object: room, topic: "chat" };
+  for (const connection of rig.iad.connections) {
+    connection.send(again);
+    connection.send({ ...again, position: "h1.0", recovered: true });
+  }
+  await rig.settle();
+  expect(ear.notes).toEqual(["subscribed", 1]);
+  expect(ear.subscription.position).toBe("h1.1");
   await rig.close();
 });
 
