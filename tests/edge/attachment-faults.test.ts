@@ -144,7 +144,9 @@ describe("many sockets", () => {
       return performance.now() - startMs;
     };
     await timeOf(1000);
-    const [small, large] = [await timeOf(4_000), await timeOf(40_000)];
+    // The better of two: what a busy machine adds is not what is measured.
+    const bestOf = async (count: number) => Math.min(await timeOf(count), await timeOf(count));
+    const [small, large] = [await bestOf(4_000), await bestOf(40_000)];
     expect(large).toBeLessThan(40 * Math.max(4, small));
   }, 60_000);
 });
