@@ -10,6 +10,7 @@ import { systemPrefix } from "../../infra/edge/system-routes.ts";
 import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
 import { type LinkSocket, linkPath } from "../../infra/link/link-pool.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
+import { ClientScript, clientScriptPath } from "./client-script.ts";
 import type { ServerConfig } from "./config.ts";
 import type { HostParts } from "./host.ts";
 
@@ -33,6 +34,7 @@ export class Frontend implements DispatcherFrontend {
   readonly #config: ServerConfig;
   readonly #classes: ReadonlyMap<string, ClassRuntime>;
   readonly #parts: () => HostParts | undefined;
+  readonly #clientScript = new ClientScript();
   #server: Server<Socket> | undefined;
   /** Once the host goes away: requests taken since. */
   #takenLeaving: number | undefined;
@@ -172,6 +174,7 @@ export class Frontend implements DispatcherFrontend {
       if (!target.startsWith(systemPrefix)) return "not system";
       if (target === linkPath) return this.#link(request, parts);
       if (parts.connect.isFor(target)) return this.#connect(request, parts);
+      if (target === clientScriptPath) return this.#clientScript.answer(request);
       const routes = parts.admin.isFor(target) ? parts.admin : parts.system;
       return routes.handle(request, target);
     } catch (thrown) {
