@@ -71,7 +71,7 @@ function nameOf(request: Request): string {
 
 /** It may load and reach what its own host serves, and nothing else. */
 async function chatPage(): Promise<Response> {
-  const page = await (await fetch(new URL("room.html", import.meta.url))).text();
+  const page = await (await fetch(new URL("./room.html", import.meta.url))).text();
   const nonce = crypto.randomUUID();
   const policy = [
     "default-src 'none'",

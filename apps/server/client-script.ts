@@ -26,7 +26,7 @@ export class ClientScript {
     const headers = { etag: entityTag, "cache-control": "no-cache" };
     if (request.headers.get("if-none-match")?.includes(entityTag))
       return new Response(null, { status: 304, headers });
-    return new Response(request.method === "HEAD" ? null : code, {
+    return new Response(code, {
       headers: {
         ...headers,
         "content-type": "text/javascript; charset=utf-8",
