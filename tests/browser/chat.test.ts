@@ -113,6 +113,7 @@ describe.skipIf(!hasBrowser)("in a browser", () => {
       await ben.hears(lastOf(ann, "after the kill", 3));
       await Promise.all(both.map((window) => window.hears(lastOf(ben, "offline", 2))));
       await Promise.all(both.map((window) => window.seesPeople("Ann", "Ben")));
+      await ben.sees("owner", await ann.reads("owner"));
       await takeScreen(ann.page, "5-all-is-well");
       await takeScreen(ben.page, "6-caught-up");
 
