@@ -68,9 +68,18 @@ function advice({ hosts, classFiles, runner, listener }: BannerFacts): Advice[] 
   const near = hosts[0]?.url ?? "";
   const far = hosts.at(-1)?.url ?? near;
   const both = (command: (url: string) => string) => [...new Set([command(near), command(far)])];
+  const chat = classFiles.includes("room.ts")
+    ? [
+        {
+          what: "Talk to yourself across the world, in two windows:",
+          commands: both((url) => `${url}/room/lobby/chat`),
+        },
+      ]
+    : [];
   if (classFiles.includes("counter.ts")) {
     const socket = `${far.replace(/^http/, "ws")}/counter/a/live`;
     return [
+      ...chat,
       {
         what: "Count one number up, from both ends of the world:",
         commands: both((url) => `curl -X POST ${url}/counter/a/increment`),
@@ -81,6 +90,7 @@ function advice({ hosts, classFiles, runner, listener }: BannerFacts): Advice[] 
   }
   const name = classFiles[0]?.replace(/\.\w+$/, "") ?? "counter";
   return [
+    ...chat,
     { what: "Ask one object from both ends of the world:", commands: both((url) => `curl ${url}/${name}/a`) },
     { what: "Where it lives, and why:", commands: [`curl ${near}/-/explain/${name}/a`] },
   ];

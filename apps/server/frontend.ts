@@ -12,6 +12,7 @@ import type { Clock } from "../../infra/lib/clock.ts";
 import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
 import { type LinkSocket, linkPath } from "../../infra/link/link-pool.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
+import { ClientScript, clientScriptPath } from "./client-script.ts";
 import type { ServerConfig } from "./config.ts";
 import type { HostParts } from "./host.ts";
 
@@ -37,6 +38,7 @@ export class Frontend implements DispatcherFrontend {
   readonly #parts: () => HostParts | undefined;
   readonly #clock: Clock;
   #pulse: ClientPulse | undefined;
+  readonly #clientScript = new ClientScript();
   #server: Server<Socket> | undefined;
   /** Once the host goes away: requests taken since. */
   #takenLeaving: number | undefined;
@@ -199,6 +201,7 @@ export class Frontend implements DispatcherFrontend {
       if (!target.startsWith(systemPrefix)) return "not system";
       if (target === linkPath) return this.#link(request, parts);
       if (parts.connect.isFor(target)) return this.#connect(request, parts);
+      if (target === clientScriptPath) return this.#clientScript.answer(request);
       const routes = parts.admin.isFor(target) ? parts.admin : parts.system;
       return routes.handle(request, target);
     } catch (thrown) {

@@ -19,6 +19,8 @@ export const recoveryLimitMs = 40_000;
 export interface StageOptions {
   readonly hosts?: number;
   readonly leaseTtlMs?: number;
+  /** From the root of the project; default: classes made for these tests, which `startAt` and `owner` need. */
+  readonly objectsFolder?: string;
   /** Whether ways between hosts will be cut. */
   readonly cutsWays?: boolean;
 }
@@ -58,7 +60,7 @@ export class Stage {
         const { address, runner, preload, env } = (await ways?.place(index)) ?? {};
         hosts.push(
           new HostProcess({
-            ...{ region, directoryUrl, objectsFolder: "tests/continuity/objects" },
+            ...{ region, directoryUrl, objectsFolder: options.objectsFolder ?? "tests/continuity/objects" },
             leaseTtlMs: options.leaseTtlMs ?? leaseTtlMs,
             env: {
               STATEFUL_ADMIN_TOKEN: adminToken,

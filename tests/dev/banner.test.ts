@@ -26,6 +26,16 @@ test("where the hosts are, and commands that can be pasted as they stand", () =>
   expect(lines).toContain("npx -y bun@1.4.5 run storage get counter/a --url http://localhost:4001");
 });
 
+test("the page of a room is opened at both ends of the world, where there are rooms", () => {
+  const pages = (classFiles: string[]) => banner({ ...facts, classFiles }, plain).match(/http\S+\/chat$/gm);
+  expect(pages(["counter.ts", "room.ts"])).toEqual([
+    "http://localhost:4001/room/lobby/chat",
+    "http://localhost:4002/room/lobby/chat",
+  ]);
+  expect(pages(["room.ts"])).toHaveLength(2);
+  expect(pages(["counter.ts"])).toBeNull();
+});
+
 test("without distance none is claimed", () => {
   expect(banner({ ...facts, hasDistance: false }, plain)).not.toContain("round trip");
 });

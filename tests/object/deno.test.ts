@@ -40,7 +40,7 @@ test("every class in objects/ loads under Deno and answers there", async () => {
     body: '{"count":0}',
     isSocketAccepted: true,
   });
-  expect(JSON.parse(answers.room.body)).toEqual({ messages: [], listeners: 0 });
+  expect(JSON.parse(answers.room.body)).toEqual({ present: [] });
   expect(answers.room.isSocketAccepted).toBe(true);
   expect(JSON.parse(answers["rate-limiter"].body)).toEqual({ tokens: 10 });
   expect(answers.channel.status).toBe(404); // its onStart, which asks the database, is the host's to run

@@ -24,24 +24,40 @@ test("a counter counts, by one or by what is asked, and tells who watches", asyn
   expect([socket.subscriptions, socket.sent]).toEqual([["count"], ["5"]]);
 });
 
-test("a room keeps its latest messages and tells them to who enters", async () => {
+test("a room says a message once, however often its sender sends it", async () => {
   const host = new FakeHost(room);
-  for (let n = 1; n <= 101; n++) await host.post("/messages", { from: "ada", text: `${n}` });
-  const { messages } = await (await host.get("/")).json();
-  expect(messages).toHaveLength(100);
-  expect(messages[0]).toMatchObject({ from: "ada", text: "2" });
-  const socket = await host.connect("/live");
-  expect(socket.sent).toHaveLength(100);
-  expect(socket.subscriptions).toEqual(["chat"]);
+  const hi = { id: "1", from: "ada", text: "hi" };
+  for (const message of [hi, hi, { from: "ada", text: "without an id" }])
+    await host.post("/messages", message);
+  expect(host.scope.published).toMatchObject([
+    { topic: "chat", message: hi },
+    { topic: "chat", message: { from: "ada", text: "without an id" } },
+  ]);
+  for (let n = 2; n <= 250; n++) await host.post("/messages", { id: `${n}`, from: "ada", text: "hi" });
+  expect(host.scope.state).toHaveProperty("ids.length", 200);
 });
 
 test("what is said on a socket of a room is published to all, the sender included", async () => {
   const host = new FakeHost(room);
   const socket = await host.connect("/live");
+  expect(socket.subscriptions).toEqual(["chat"]);
   await socket.receive('{"from":"ada","text":"hi"}');
   await socket.receive('{"from":"ada","text":""}');
   expect(host.scope.published).toMatchObject([{ topic: "chat", message: { from: "ada", text: "hi" } }]);
   expect(socket.sent).toHaveLength(1); // that the empty text does not match
+});
+
+test("the page of a room may reach its own host and nothing else, and only what it brings itself runs in it", async () => {
+  const host = new FakeHost(room);
+  const [one, other] = [await host.get("/chat"), await host.get("/chat")];
+  const policy = one.headers.get("content-security-policy") ?? "";
+  const [, nonce = ""] = /'nonce-([\w-]{36})'/.exec(policy) ?? [];
+  expect(policy).toStartWith("default-src 'none'; ");
+  expect(policy).not.toMatch(/unsafe|\*|https?:/);
+  expect(other.headers.get("content-security-policy")).not.toContain(nonce);
+  const page = await one.text();
+  expect(page.match(/<(?:script|style)/g)).toHaveLength(page.split(`nonce="${nonce}"`).length - 1);
+  expect(page).not.toMatch(/{nonce}|https?:|innerHTML/);
 });
 
 test("a rate limiter gives ten tokens at once and one a second after that", async () => {

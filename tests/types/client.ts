@@ -30,7 +30,7 @@ export async function topics(): Promise<void> {
   const lobby = client.object<typeof room>("room", "lobby");
   const chat = lobby.topic("chat");
   const stop = chat.subscribe((message, { position }) => {
-    same<typeof message, { from: string; text: string; sentAt: string }>(true);
+    same<typeof message, { id: string; from: string; text: string; sentAt: string }>(true);
     same<typeof position, string | undefined>(true);
   });
   stop satisfies () => void;

@@ -152,7 +152,7 @@ same<TopicsOf<typeof lobby>["shouts"], { text: string; loud: boolean }>(true);
 same<TopicsOf<typeof lobby>["raw"], unknown>(true);
 same<TopicsOf<typeof quiet>, Record<string, unknown>>(true);
 same<TopicsOf<typeof counter>, { count: unknown }>(true);
-same<TopicsOf<typeof room>, { chat: { from: string; text: string; sentAt: string } }>(true);
+same<TopicsOf<typeof room>, { chat: { id: string; from: string; text: string; sentAt: string } }>(true);
 
 // -- what must not compile
 
