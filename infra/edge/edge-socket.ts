@@ -173,7 +173,8 @@ export class EdgeSocket implements ServedClient {
     { slowReaders }: TopicStart,
     connection: ClientConnection,
   ): void {
-    if (slowReaders === undefined) return;
+    // It may have been too much for its client to be told where it stands.
+    if (slowReaders === undefined || this.#isOver) return;
     this.#lenient.add(name, this, topic, connection, slowReaders);
     this.#lenientNames ??= new Set();
     this.#lenientNames.add(name);
