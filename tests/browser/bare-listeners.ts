@@ -10,16 +10,30 @@ type Heard = () => Promise<string[]>;
 declare const heardByEventSource: string[];
 declare const heardByWebSocket: string[];
 
-/** One topic as server-sent events. The browser itself comes back, with `Last-Event-ID`. */
+/**
+ * One topic as server-sent events. The browser itself comes back, with `Last-Event-ID`, as long as hosts answer with a stream;
+ * after a 503 it has given up, and the page asks anew.
+ */
 export async function listenAsEventSource(page: Page, object: string): Promise<Heard> {
   await page.evaluate((key) => {
     const texts: string[] = [];
     Object.assign(globalThis, { heardByEventSource: texts });
-    const source = new EventSource(`/${key}/-/topics/chat`);
-    source.addEventListener("subscribed", ({ data }) => {
-      texts.push(JSON.parse(data).recovered ? "subscribed, recovered" : "subscribed");
-    });
-    source.addEventListener("message", ({ data }) => texts.push(JSON.parse(data).text));
+    let since = "";
+    const listen = () => {
+      const source = new EventSource(`/${key}/-/topics/chat?since=${encodeURIComponent(since)}`);
+      source.addEventListener("subscribed", ({ data, lastEventId }) => {
+        since = lastEventId;
+        texts.push(JSON.parse(data).recovered ? "subscribed, recovered" : "subscribed");
+      });
+      source.addEventListener("message", ({ data, lastEventId }) => {
+        since = lastEventId;
+        texts.push(JSON.parse(data).text);
+      });
+      source.addEventListener("error", () => {
+        if (source.readyState === EventSource.CLOSED) setTimeout(listen, 500);
+      });
+    };
+    listen();
   }, object);
   return () => page.evaluate(() => heardByEventSource);
 }
@@ -39,6 +53,7 @@ export async function listenAsWebSocket(page: Page, object: string): Promise<Hea
         if (position) since = position;
         if (type === "subscribed") texts.push(recovered ? "subscribed, recovered" : "subscribed");
         if (type === "message") texts.push(message.text);
+        if (type === "refused") socket.close(); // and dial again
       };
       socket.onclose = () => setTimeout(dial, 500);
     };

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Browser } from "playwright-core";
 import { ask, Stage } from "../continuity/stage.ts";
 import type { HostProcess } from "../support/host-process.ts";
-import { until } from "../support/wait.ts";
-import { ChatWindow, pageLimitMs } from "./chat-window.ts";
+import { until as untilIn } from "../support/wait.ts";
+import { ChatWindow, patienceMs } from "./chat-window.ts";
 import { hasBrowser, howToGetBrowser, isBrowserRequired, launchBrowser, takeScreen } from "./chromium.ts";
 import { listenAsEventSource, listenAsWebSocket } from "./bare-listeners.ts";
 import { NetworkWay } from "./network-way.ts";
@@ -13,9 +13,9 @@ import { NetworkWay } from "./network-way.ts";
  * room moves, its owner is killed and the network of one of them goes. And the two ways in that need nothing of ours, as
  * `infra/topics/PROTOCOL.md` has them.
  */
-const limitMs = 90_000;
+const limitMs = 120_000;
 /** A killed owner's room is elsewhere after it. No shorter: this is much for a small machine, and no host should lose its lease. */
-const leaseTtlMs = 6_000;
+const leaseTtlMs = 9_000;
 /** What the room keeps, and a few more. */
 const tooManyMessages = 210;
 
@@ -77,7 +77,6 @@ describe.skipIf(!hasBrowser)("in a browser", () => {
       await ask(stage.host(0), "/room/lobby"); // starts it there
       const { ann, ben, bensWay } = await twoWindows("lobby");
       const both = [ann, ben];
-      await Promise.all(both.map((window) => window.sees("owner", "iad")));
       await Promise.all(both.map((window) => window.say(...numbered(window, "before", 3))));
 
       await Promise.all([
@@ -165,15 +164,17 @@ describe.skipIf(!hasBrowser)("in a browser", () => {
     async () => {
       const way = await wayTo(stage.host(1));
       const page = await (await browser.newContext()).newPage();
-      await page.goto(way.url("/-/health"), { timeout: pageLimitMs }); // any page of the host's will do
+      await page.goto(way.url("/-/health"), { timeout: patienceMs }); // any page of the host's will do
       const listeners = [
         await listenAsEventSource(page, "room/bare"),
         await listenAsWebSocket(page, "room/bare"),
       ];
+      const heardByBoth = () => Promise.all(listeners.map((listener) => listener()));
       const bothHear = (what: string) =>
-        until(`both hear "${what}"`, async () => {
-          const heard = await Promise.all(listeners.map((listener) => listener()));
-          return heard.every((texts) => texts.includes(what));
+        until(`both hear "${what}"`, async () =>
+          (await heardByBoth()).every((texts) => texts.includes(what)),
+        ).catch(async (error) => {
+          throw new Error(`${error.message}; they have heard ${JSON.stringify(await heardByBoth())}`);
         });
       await bothHear("subscribed");
       await post("bare", "one");
@@ -198,4 +199,8 @@ function numbered({ name }: ChatWindow, when: string, count: number): string[] {
 
 function lastOf(window: ChatWindow, when: string, count: number): string {
   return numbered(window, when, count).at(-1) ?? "";
+}
+
+function until<T>(what: string, condition: () => Promise<T | false>): Promise<T> {
+  return untilIn(what, condition, patienceMs);
 }
