@@ -45,7 +45,7 @@ const callsMax = 1_000;
 /** A thread that could not open its database, or died, is replaced after this long. */
 const restartDelayMs = 1_000;
 /** How long closing waits for the thread to end. */
-const closeLimitMs = 3_000;
+const closeLimitMs = 500;
 
 interface Call {
   readonly resolve: (results: readonly SqlRows[]) => void;
