@@ -28,22 +28,19 @@ afterAll(() => cluster.stop());
 /** Bun's clock for this goes in steps of four seconds, and a loaded machine is late. */
 const foundMs = socketIdleTimeoutMs + 12_000;
 
-test.each([
-  ["a topic's address", "/porch/gone/-/topics/news"],
-  ["the connection for many topics", "/-/connect"],
-])(
-  "E32 a client at %s that has vanished without a word is found, and told to the object",
-  async (_, path) => {
-    const { sockets } = cluster.host("ams").parts;
+test("E32 clients that have vanished without a word are found, and told to the object", async () => {
+  const { sockets } = cluster.host("ams").parts;
+  const clients: RawClient[] = [];
+  for (const path of ["/porch/gone/-/topics/news", "/-/connect"]) {
     const client = await RawClient.connect(cluster.host("ams").port);
     client.upgrade(path);
-    await until("it is held", () => sockets.size === 1);
-    // It answers no ping: what a cable that was pulled looks like from here.
-    await until("it is given up", () => sockets.size === 0, foundMs);
-    client.close();
-  },
-  60_000,
-);
+    clients.push(client);
+  }
+  await until("they are held", () => sockets.size === 2);
+  // They answer no ping: what a cable that was pulled looks like from here.
+  await until("they are given up", () => sockets.size === 0, foundMs);
+  for (const client of clients) client.close();
+}, 60_000);
 
 test("E32 a client that has vanished is found also while its topic goes on: what is sent to it is no sign of its life", async () => {
   const { sockets } = cluster.host("ams").parts;
@@ -67,9 +64,9 @@ test("E32 a client that lives is not taken for dead, though nobody says anything
   await until("it is subscribed", () => framed.of("subscribed").length === 1);
   const sinceMs = performance.now();
   await until(
-    "three times the limit have passed",
-    () => performance.now() - sinceMs > 2.5 * socketIdleTimeoutMs,
-    foundMs + 20_000,
+    "the limit has passed, and as long again as it may take to find out",
+    () => performance.now() - sinceMs > 1.5 * socketIdleTimeoutMs,
+    foundMs,
   );
   expect(cluster.host("iad").parts.table.live("porch/quiet")).toBeUndefined();
   expect([plain.closing, framed.socket.closing]).toEqual([undefined, undefined]);
