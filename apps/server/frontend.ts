@@ -24,8 +24,8 @@ const plainId = /^[A-Za-z0-9_~-][A-Za-z0-9_~.-]*$/;
 
 /** The largest message a WebSocket may carry at all; each class has a smaller limit of its own. */
 const messageBytesMax = 16 * 1024 * 1024;
-/** Bun closes a socket without a word at this multiple of the limit; the edge's sweep, with one, at the limit itself. */
-const hardBackpressureFactor = 16;
+/** Bun closes a socket without a word at this multiple of the limit; the edge, with one, long before. */
+const hardBackpressureFactor = 32;
 /** … and never below this: a resume may bring 16 Mi characters of three bytes, and others wait already (`replayWaitingBytesMax`). */
 const hardBackpressureBytesMin = 80 * 1024 * 1024;
 /** A request on which nothing moves for this long is ended, so that clients which say no more hold no object (seconds). */

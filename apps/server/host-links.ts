@@ -65,6 +65,7 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
   readonly #goodbyes = new Set<string>();
   /** What is done about those once they have had the time to answer. */
   readonly #farewells = new Set<CancelTimer>();
+  readonly #closed = new AbortController();
   #channelsTaken = 0;
   /** When this host's own session began, unless it is its first. Infinite while it has none. */
   #sessionSinceMs = Number.NEGATIVE_INFINITY;
@@ -169,11 +170,11 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
     const { refreshHosts, clock } = this.#setup;
     await refreshHosts();
     // An answer may be as old as the last that was asked for.
-    if (!this.#hostOf(process)) await sleep(clock, newHostPauseMs);
+    if (!this.#hostOf(process)) await sleep(clock, newHostPauseMs, this.#closed.signal);
     const isAnswered = await refreshHosts();
     const host = this.#hostOf(process);
     if (host) return host;
-    if (isAnswered && !this.#leaving.has(process)) this.#leaves(process);
+    if (isAnswered && !this.#closed.signal.aborted && !this.#leaving.has(process)) this.#leaves(process);
     throw new StatefulError("owner_unreachable", "The host is not among those alive.");
   }
 
@@ -228,6 +229,7 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
   }
 
   async close(): Promise<void> {
+    this.#closed.abort();
     for (const cancel of [...this.#leaving.values(), ...this.#farewells]) cancel();
     await this.pool.close();
   }

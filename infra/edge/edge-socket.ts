@@ -3,7 +3,6 @@ import type { ObjectRef } from "../lib/object-ref.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
 import { presenceTopic } from "../topics/topic-presence.ts";
-
 import type { LenientTopics } from "./lenient-topics.ts";
 
 /**
@@ -55,6 +54,14 @@ export interface ServedClient {
   disconnected(code: number, reason: string): void;
 }
 
+export interface EdgeSocketSetup {
+  /** Where it hears topics whose slow readers are not closed. */
+  readonly lenient: LenientTopics;
+  /** What may wait for its client between two looks at who is too slow, of what is sent to it alone. */
+  readonly sendableBytesMax: number;
+  readonly forget: () => void;
+}
+
 /** Commands that reach a socket before its upgrade is answered wait here; more than this, and it is closed instead. */
 const pendingCommandsMax = 256;
 
@@ -73,6 +80,7 @@ export class EdgeSocket implements ServedClient {
   readonly ref: ObjectRef;
   readonly #forget: () => void;
   readonly #lenient: LenientTopics;
+  readonly #sendableBytesMax: number;
   /** Native names of the topics that it hears from there. */
   #lenientNames: Set<string> | undefined;
   #connection: ClientConnection | undefined;
@@ -81,10 +89,11 @@ export class EdgeSocket implements ServedClient {
   #hasOverflowed = false;
   #isOver = false;
 
-  constructor(socketId: number, ref: ObjectRef, lenient: LenientTopics, forget: () => void) {
+  constructor(socketId: number, ref: ObjectRef, { lenient, sendableBytesMax, forget }: EdgeSocketSetup) {
     this.socketId = socketId;
     this.ref = ref;
     this.#lenient = lenient;
+    this.#sendableBytesMax = sendableBytesMax;
     this.#forget = forget;
   }
 
@@ -133,7 +142,8 @@ export class EdgeSocket implements ServedClient {
     if (this.#connection === undefined)
       return this.#later((connection) => connection.send(message), message.length);
     const sent = this.#connection.send(message);
-    // Bun says -1 when it queued the message, which is no failure, and 0 when it dropped it.
+    // Bun says -1 when it queued the message, which is no failure by itself, and 0 when it dropped it.
+    if (sent === -1 && this.#connection.getBufferedAmount() > this.#sendableBytesMax) return -1;
     return sent === 0 && message.length > 0 ? -1 : message.length;
   }
 

@@ -51,6 +51,8 @@ export interface SharedConnection {
 }
 
 const slowReaderSweepMs = 250;
+/** What an owner may send to one client between two sweeps, in multiples of what may wait for it. */
+const sendableFactor = 16;
 /** How often owners are told what has been applied of the commands of quiet objects, so that they forget them. */
 const appliedReportMs = 1000;
 
@@ -103,10 +105,14 @@ export class EdgeSockets implements TopicEdge {
   add(ref: ObjectRef, headBytes = 0): EdgeSocket {
     const number = ++this.#lastNumber;
     const held = this.heldOf(ref);
-    const socket = new EdgeSocket(number, ref, this.lenient, () => {
-      this.#byNumber.delete(number);
-      this.#headBytes -= headBytes;
-      held.upgradeEnded(number);
+    const socket = new EdgeSocket(number, ref, {
+      lenient: this.lenient,
+      sendableBytesMax: sendableFactor * this.#setup.backpressureLimitBytes,
+      forget: () => {
+        this.#byNumber.delete(number);
+        this.#headBytes -= headBytes;
+        held.upgradeEnded(number);
+      },
     });
     this.#headBytes += headBytes;
     held.upgradeBegan(number);

@@ -4,6 +4,7 @@ import { messageFrame, messageStart } from "./host-frames.ts";
 /** The native topics that have framed subscribers here: their messages are put into a frame, once for all of these. */
 export class FramedNames {
   readonly #byName = new Map<string, FramedName>();
+  #last: { readonly message: TopicMessage; readonly frame: string } | undefined;
 
   get size(): number {
     return this.#byName.size;
@@ -18,6 +19,21 @@ export class FramedNames {
   remove(name: string): void {
     const known = this.#byName.get(name);
     if (known && --known.subscribers === 0) this.#byName.delete(name);
+  }
+
+  /**
+   * For one of those who are told one by one (`lenient-topics.ts`). Made once for all who hear the same message in one turn, and not
+   * kept any longer: it may be large.
+   */
+  frameFor(object: string, topic: string, message: TopicMessage): string {
+    if (this.#last?.message === message) return this.#last.frame;
+    if (this.#last === undefined)
+      queueMicrotask(() => {
+        this.#last = undefined;
+      });
+    const frame = messageFrame(messageStart(object, topic), message);
+    this.#last = { message, frame };
+    return frame;
   }
 
   /** Undefined where nobody listens in frames. */

@@ -192,7 +192,7 @@ export class FramedTopic implements ClientConnection, Frontend {
   hear(message: TopicMessage): void {
     const { object, topic } = this.name;
     // An author's code may have subscribed the socket to other topics, for which the client has not asked.
-    if (message.topic === topic) this.#parent.send(messageFrame(messageStart(object, topic), message));
+    if (message.topic === topic) this.#parent.send(this.#parent.names.frameFor(object, topic, message));
   }
 
   skipped(_: string, count: number): void {

@@ -14,7 +14,6 @@ import { heldBytesMax, heldCountMax } from "./channel-line.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { HeldSockets } from "./held-sockets.ts";
 import type { OwnerLine } from "./owner-line.ts";
-import type { Hello } from "./socket-hello.ts";
 import type { RollScope } from "./socket-records.ts";
 
 export interface LocalEdgeSetup {
@@ -59,21 +58,8 @@ export class LocalEdge implements EdgePort, OwnerLine {
   begin(): void {
     const { held, id, cursors, facts } = this.#setup;
     const { session, epoch, autoResponse, redeliver, wakeOnClose, before } = facts;
-    const hello: Hello = {
-      ...{
-        session,
-        epoch,
-        autoResponse,
-        redeliver,
-        wakeOnClose,
-        before,
-        port: id,
-        after: 0,
-        upTo: 0,
-        cursors,
-      },
-    };
-    held.offer(this, hello);
+    const owner = { session, epoch, autoResponse, redeliver, wakeOnClose, before };
+    held.offer(this, { ...owner, port: id, after: 0, upTo: 0, cursors });
   }
 
   get isReachable(): boolean {

@@ -1,7 +1,6 @@
-import type { TopicStart } from "../topics/topic-message.ts";
-import { encodeStartOf } from "./topic-protocol.ts";
 import type { SocketCarrier } from "../host/virtual-socket.ts";
 import type { SocketData } from "../object/socket-message.ts";
+import type { TopicStart } from "../topics/topic-message.ts";
 import {
   encodeCloseOf,
   encodeControl,
@@ -13,12 +12,15 @@ import {
   type Payload,
   toEdge,
 } from "./socket-protocol.ts";
+import { encodeStartOf } from "./topic-protocol.ts";
 
 /** The attachment on which a socket's commands travel. */
 export interface CommandLine {
   readonly bufferedBytes: number;
   /** False, and nothing is sent, where too much waits. */
   offer(kind: number, payload: Payload): boolean;
+  /** The same for what is long: encoded only where it is sent. */
+  offerLate(kind: number, encode: () => Payload): boolean;
   command(kind: number, payload: Payload): void;
   handled(socketNumber: number, count: number): void;
 }
@@ -44,7 +46,7 @@ export class ServedCarrier implements SocketCarrier {
     this.#line.command(toEdge.subscribe, encodeTopicOf(this.#number, topic));
   }
   listen(topic: string, start: TopicStart): boolean {
-    return this.#line.offer(toEdge.listen, encodeStartOf({ number: this.#number, topic, start }));
+    return this.#line.offerLate(toEdge.listen, () => encodeStartOf({ number: this.#number, topic, start }));
   }
   unsubscribe(topic: string): void {
     this.#line.command(toEdge.unsubscribe, encodeTopicOf(this.#number, topic));

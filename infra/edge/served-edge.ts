@@ -202,7 +202,7 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
   }
 
   fill(topic: string, start: TopicStart): boolean {
-    return this.offer(toEdge.fill, encodeStartOf({ number: 0, topic, start }));
+    return this.offerLate(toEdge.fill, () => encodeStartOf({ number: 0, topic, start }));
   }
 
   rollCall(): void {
@@ -235,8 +235,12 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
 
   /** A command that may be refused: false, and then nothing is sent, where too much waits on a way that is open. */
   offer(kind: number, payload: Payload): boolean {
+    return this.offerLate(kind, () => payload);
+  }
+
+  offerLate(kind: number, encode: () => Payload): boolean {
     if (this.#state.name === "open" && this.#log.isCrowded) return false;
-    this.command(kind, payload);
+    this.command(kind, encode());
     return true;
   }
 

@@ -4,7 +4,7 @@ import { SubscribeEvent } from "../object/handles.ts";
 import type { HttpContext } from "../object/http-context.ts";
 import { runAsEvent } from "../storage/running-event.ts";
 import { type SocketAtEdge, TopicHub } from "../topics/topic-hub.ts";
-import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
+import { type TopicMessage, type TopicStart, waitingBytesOf } from "../topics/topic-message.ts";
 import { presenceData, presenceTopic, TopicPresence, topicOfPresence } from "../topics/topic-presence.ts";
 import { handlerFailed, noLongerHere, tooMany } from "./activation-errors.ts";
 import { closeUndelivered } from "./activation-handles.ts";
@@ -87,7 +87,7 @@ export abstract class ActivationSockets extends ActivationLife {
       if (!edge.port.fill(topic, start)) closeUndelivered(this.openSockets, [edge], topic);
     };
     try {
-      this.pass(fill, 0);
+      this.pass(fill, waitingBytesOf(start));
     } catch {
       this.hub.caughtUp(topic, edge);
       closeUndelivered(this.openSockets, [edge], topic);

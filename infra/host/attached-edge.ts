@@ -98,7 +98,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   /** Makes sockets of what the edge has told: the object is awake. */
   populate(activation: Activation): void {
     if (this.#isUntold) activation.hub.untold(this);
-    for (const topic of this.#positions.keys()) activation.hub.isBehind(topic, this);
+    for (const topic of this.#positions.keys()) activation.hub.fellBehind(topic, this);
     for (const record of this.#told.values()) this.#add(activation, record);
     this.#told.clear();
     if (!this.#isUntold) this.#catchUp(activation);
@@ -185,7 +185,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     // Those of a roll that was cut in two are behind still, though some who listen there are known by now.
     const isDue = (topic: string) => behind.has(topic) || !hub?.reaches(topic, this);
     this.#positions = new Map([...behind, ...[...positions].filter(([topic]) => isDue(topic))]);
-    for (const topic of this.#positions.keys()) hub?.isBehind(topic, this);
+    for (const topic of this.#positions.keys()) hub?.fellBehind(topic, this);
   }
 
   roll(records: readonly SocketRecord[], scope: "all" | "missing", isLast: boolean): void {

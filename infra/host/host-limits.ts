@@ -1,15 +1,9 @@
 import type { HostLoad } from "../lease/directory.ts";
 import { StatefulError } from "../lib/errors.ts";
 
-/** What one host takes on. Past a limit it refuses placements and says why; what runs goes on. */
-export interface HostLimits {
-  /** Live activations. Default 250,000: at about 1 KiB each beside the authors' state, 250 MiB. */
-  readonly objectsMax: number;
-  /** Resident memory above which nothing new is placed here. Default 80 % of the machine's. */
-  readonly memoryLimitBytes: number;
-}
-
+/** Live activations of one host, unless it is told otherwise: at about 1 KiB each beside the authors' state, 250 MiB. */
 export const objectsMaxDefault = 250_000;
+/** Of the machine's memory: above it nothing new is placed on a host, unless it is told otherwise. */
 export const memoryShareDefault = 0.8;
 
 /**

@@ -1,7 +1,7 @@
 import type { RawSocket } from "../object/object-socket.ts";
 import { type PresentIn, presenceTopic } from "../topics/topic-presence.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
-import type { TopicStart } from "../topics/topic-message.ts";
+import { type TopicStart, waitingBytesOf } from "../topics/topic-message.ts";
 import type { Activation } from "./activation.ts";
 import type { SocketRecord } from "./edge-port.ts";
 import { checkSubscriptionCount, checkTopicName } from "./topic-limits.ts";
@@ -17,9 +17,6 @@ export interface TopicSubscriber {
   readonly data: object;
   closeAtOnce(code: number, reason: string): void;
 }
-
-/** What a message takes that waits to be told again, beside itself, which the history has in any case. */
-const missedBytes = 128;
 
 /** The topics of one socket: as its handlers have it, and as it has taken effect. Between the two is the output gate. */
 export class SocketTopics {
@@ -74,18 +71,15 @@ export class SocketTopics {
     checkSubscriptionCount(this.#subscribed.size);
     const presence = this.#activation.presenceOf(topic);
     const presentIn = presence && { data: this.#activation.presenceDataOf(topic, socket), watches };
-    this.#activation.pass(
-      () => {
-        if (socket.readyState === 3 || this.#isOver) return;
-        this.#takesEffect(topic, presentIn);
-        presence?.join(socket.id, presentIn?.data);
-        if (!isTold && presentIn === undefined) return socket.carrier.subscribe(topic);
-        const snapshot = watches ? presence?.snapshot() : undefined;
-        if (!socket.carrier.listen(topic, { ...start, presence: presentIn && { ...presentIn, snapshot } }))
-          socket.closeAtOnce(1013, "Too much is on its way to your edge.");
-      },
-      topic.length + missedBytes * start.missed.length,
-    );
+    this.#activation.pass(() => {
+      if (socket.readyState === 3 || this.#isOver) return;
+      this.#takesEffect(topic, presentIn);
+      presence?.join(socket.id, presentIn?.data);
+      if (!isTold && presentIn === undefined) return socket.carrier.subscribe(topic);
+      const snapshot = watches ? presence?.snapshot() : undefined;
+      if (!socket.carrier.listen(topic, { ...start, presence: presentIn && { ...presentIn, snapshot } }))
+        socket.closeAtOnce(1013, "Too much is on its way to your edge.");
+    }, topic.length + waitingBytesOf(start));
     this.#subscribed.add(topic);
   }
 

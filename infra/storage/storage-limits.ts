@@ -10,12 +10,6 @@ export interface StorageLimits {
   readonly alarmsMax: number;
 }
 
-export const storageLimitDefaults: StorageLimits = {
-  valueBytesMax: 2 * 1024 * 1024,
-  storageBytesMax: Number.POSITIVE_INFINITY,
-  alarmsMax: 256,
-};
-
 /** Bytes of a key's UTF-8. */
 export const keyBytesMax = 2048;
 /** Keys in one `getMany`, `putMany` or page of `list`. */

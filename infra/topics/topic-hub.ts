@@ -24,7 +24,7 @@ export class TopicHub {
   }
 
   /** Nothing that has a position is sent to that edge of the topic until `caughtUp`. */
-  isBehind(topic: string, edge: TopicEdge): void {
+  fellBehind(topic: string, edge: TopicEdge): void {
     const topics = this.#behind.get(edge);
     if (topics) topics.add(topic);
     else this.#behind.set(edge, new Set([topic]));

@@ -29,6 +29,14 @@ export function positionAfter({ position, missed }: TopicStart): string | undefi
   return missed.at(-1)?.position ?? position;
 }
 
+/** What a message takes that waits to be told again, beside itself, which the history has in any case. */
+const missedBytes = 128;
+
+/** What a start keeps in memory while it waits. */
+export function waitingBytesOf({ missed }: TopicStart): number {
+  return missedBytes * missed.length;
+}
+
 /** A message of the past. */
 export interface MissedMessage extends TopicPayload {
   readonly position: string;

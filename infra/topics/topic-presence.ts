@@ -141,6 +141,12 @@ export class TopicPresence {
 /** What a class says of a subscriber, as JSON. @throws StatefulError `bad_request` where it is too long, or no JSON. */
 export function presenceData(topic: string, value: unknown): string | undefined {
   if (value === undefined) return undefined;
+  // Of a promise nothing but "{}" would be told.
+  if (value instanceof Promise)
+    throw new StatefulError(
+      "bad_request",
+      `What presence says of a subscriber of "${topic}" must not be awaited.`,
+    );
   const json = JSON.stringify(value) as string | undefined; // undefined for a function or a symbol, whatever its type says
   if (json !== undefined && Buffer.byteLength(json) <= presenceDataBytesMax) return json;
   throw new StatefulError(

@@ -101,6 +101,19 @@ test("a message that Bun dropped is told apart from one that it queued", () => {
   expect(socket.send("")).toBe(0);
 });
 
+test("E6 what an owner sends to one client between two sweeps is bounded", () => {
+  const { socket, connection } = edge({ backpressureLimitBytes: 1000 }).add();
+  socket.connected(connection);
+  connection.isBehind = true;
+  connection.bufferedBytes = 16_000;
+  expect(socket.send("four")).toBe(4);
+  connection.bufferedBytes = 16_001;
+  expect(socket.send("four")).toBe(-1);
+  // One that takes it at once is not behind, whatever is told of its buffer.
+  connection.isBehind = false;
+  expect(socket.send("four")).toBe(4);
+});
+
 test("the sender of a publish is left out, and everyone else hears it, event streams included", async () => {
   const { sockets, add, native } = edge();
   const { socket, connection } = add();

@@ -22,7 +22,11 @@ function topics(backpressureLimitBytes = 400) {
   const lenient = new LenientTopics({ clock, backpressureLimitBytes });
   let number = 0;
   const reader = (policy: LenientPolicy) => {
-    const socket = new EdgeSocket(++number, objectRef("room", "a"), lenient, () => undefined);
+    const socket = new EdgeSocket(++number, objectRef("room", "a"), {
+      lenient: lenient,
+      sendableBytesMax: 1_000_000,
+      forget: () => undefined,
+    });
     const client = new ToldClient(socket);
     socket.connected(client);
     socket.listen("chat", { position: undefined, recovered: undefined, missed: [], slowReaders: policy });

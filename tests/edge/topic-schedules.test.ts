@@ -119,9 +119,10 @@ describe("T8 an event stream", () => {
       const kept = new Set<string>();
       const lenient = new LenientTopics({ clock: new VirtualClock(), backpressureLimitBytes: 300 });
       let isForgotten = false;
-      const socket = new EdgeSocket(1, ref, lenient, () => {
+      const forget = () => {
         isForgotten = true;
-      });
+      };
+      const socket = new EdgeSocket(1, ref, { lenient, sendableBytesMax: 1_000_000, forget });
       const topics = {
         add: (name: string) => void kept.add(name),
         remove: (name: string) => void kept.delete(name),
@@ -138,6 +139,27 @@ describe("T8 an event stream", () => {
       expect(stream.isSubscribed(nativeTopic(key, presenceTopic("t")))).toBe(false);
     },
   );
+
+  test("that is too slow for the news of a gap is not kept with those who are told one by one", () => {
+    const lenient = new LenientTopics({ clock: new VirtualClock(), backpressureLimitBytes: 300 });
+    const told = { count: 0 };
+    class CountedStream extends EventStream {
+      override hear(message: Parameters<EventStream["hear"]>[0]): void {
+        told.count += 1;
+        super.hear(message);
+      }
+    }
+    const socket = new EdgeSocket(1, ref, { lenient, sendableBytesMax: 1_000_000, forget: () => undefined });
+    const topics = { add: () => undefined, remove: () => undefined, publishNatively: () => undefined };
+    const stream = new CountedStream(socket, topics, 300);
+    stream.response(undefined);
+    socket.listen("t", startAt("h.1"));
+    stream.hear(said("t", "x".repeat(500), "h.2"));
+    socket.hasMissed("t", startAt("h.9", { recovered: false, slowReaders: "conflate" }));
+    told.count = 0;
+    lenient.publish(nativeTopic(key, "t"), said("t", "late", "h.10"), undefined);
+    expect(told.count).toBe(0);
+  });
 
   const policies = [undefined, "drop-oldest", "conflate"] as const;
   const changes = policies.flatMap((before) => policies.map((after) => [before, after] as const));
@@ -163,7 +185,11 @@ function policy(slowReaders: LenientPolicy | undefined): Partial<TopicStart> {
 
 test("T8 drop-oldest: messages without any text count too, so that those that wait are bounded", () => {
   const lenient = new LenientTopics({ clock: new VirtualClock(), backpressureLimitBytes: 1024 });
-  const socket = new EdgeSocket(1, objectRef("room", "a"), lenient, () => undefined);
+  const socket = new EdgeSocket(1, objectRef("room", "a"), {
+    lenient: lenient,
+    sendableBytesMax: 1_000_000,
+    forget: () => undefined,
+  });
   const client = new FakeClient(socket);
   socket.connected(client);
   socket.listen("t", startAt("h.0", { slowReaders: "drop-oldest" }));

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { object, type Topics } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { adminToken, moveObject } from "../support/move-object.ts";
 import { ConnectClient } from "../support/connect-client.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { SocketClient } from "../support/socket-client.ts";
@@ -55,7 +56,6 @@ const hall = object("hall", {
   })
   .ws("/chat", { message: (ws, text) => void ws.publish("live", text) });
 
-const adminToken = "a-token-that-only-tests-use";
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster({ classes: [hall], regions: ["iad", "ams"], config: { adminToken } });
@@ -77,14 +77,7 @@ async function count(id: string, topic = "live"): Promise<number> {
   return Number(await answer.text());
 }
 
-async function move(id: string, region: string): Promise<void> {
-  const answer = await fetch(cluster.url("ams", `/-/objects/hall/${id}/move`), {
-    method: "POST",
-    headers: { authorization: `Bearer ${adminToken}` },
-    body: JSON.stringify({ region }),
-  });
-  expect([answer.status, await answer.json()]).toMatchObject([200, { to: { region } }]);
-}
+const move = (id: string, region: string) => moveObject(cluster, `hall/${id}`, region);
 
 /** Where the object lives, by how its client is connected. */
 const ways = [

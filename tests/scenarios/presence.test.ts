@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { adminToken, moveObject } from "../support/move-object.ts";
 import { EventClient } from "../support/event-client.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
@@ -19,7 +20,6 @@ const hall = object("hall", {
   .get("/nobody", ({ topics }) => topics.presence("plain"))
   .ws("/live", { open: (ws) => void ws.subscribe("seats"), message: (ws) => void ws.unsubscribe("seats") });
 
-const adminToken = "a-token-that-only-tests-use";
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster({ classes: [hall], config: { adminToken } });
@@ -74,14 +74,7 @@ async function sees(watchers: readonly Watcher[], names: readonly string[], limi
   );
 }
 
-async function move(id: string, region: string): Promise<void> {
-  const answer = await fetch(cluster.url("ams", `/-/objects/hall/${id}/move`), {
-    method: "POST",
-    headers: { authorization: `Bearer ${adminToken}` },
-    body: JSON.stringify({ region }),
-  });
-  expect([answer.status, await answer.json()]).toMatchObject([200, { to: { region } }]);
-}
+const move = (id: string, region: string) => moveObject(cluster, `hall/${id}`, region);
 
 test("T7 who comes and who leaves is told to those who watch, at every edge", async () => {
   const ann = await Watcher.open("iad", "come", "ann");

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
+import { adminToken, moveObject } from "../support/move-object.ts";
 import { EventClient } from "../support/event-client.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
@@ -23,7 +24,6 @@ const wire = object("wire", {
   .post("/publish/short/1", ({ topics }) => topics.publish("short", "short 1"))
   .post("/say/:text", ({ topics, params }) => topics.publish("news", params.text));
 
-const adminToken = "a-token-that-only-tests-use";
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster({ classes: [wire], config: { adminToken } });
@@ -42,14 +42,7 @@ async function say(id: string, ...texts: string[]): Promise<void> {
   for (const text of texts) await fetch(cluster.url("ams", `/wire/${id}/say/${text}`), { method: "POST" });
 }
 
-async function move(id: string, region: string): Promise<void> {
-  const answer = await fetch(cluster.url("ams", `/-/objects/wire/${id}/move`), {
-    method: "POST",
-    headers: { authorization: `Bearer ${adminToken}` },
-    body: JSON.stringify({ region }),
-  });
-  expect([answer.status, await answer.json()]).toMatchObject([200, { to: { region } }]);
-}
+const move = (id: string, region: string) => moveObject(cluster, `wire/${id}`, region);
 
 /** All regions are equally near in one process: it starts anywhere, and is moved to where the test wants it. */
 const startAt = (region: string, id: string) => move(id, region);

@@ -11,6 +11,8 @@ export class FakeClient implements ClientConnection {
   /** How it was closed, the first time. */
   closing: readonly [number, string] | undefined;
   bufferedBytes = 0;
+  /** It reads too slowly: what is sent is queued. */
+  isBehind = false;
   /** It takes no more: what is sent is dropped. */
   isFull = false;
 
@@ -31,7 +33,7 @@ export class FakeClient implements ClientConnection {
   send(message: SocketData): number {
     if (this.isFull) return 0;
     this.heard.push(message);
-    return message.length;
+    return this.isBehind ? -1 : message.length;
   }
   subscribe(name: string): void {
     this.topics.add(name);

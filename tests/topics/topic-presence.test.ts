@@ -119,6 +119,7 @@ test("data is JSON within its limit", () => {
   expect(presenceData("chat", { name: "ann" })).toBe('{"name":"ann"}');
   expect(() => presenceData("chat", "é".repeat(600))).toThrow("1024 bytes");
   expect(() => presenceData("chat", () => 1)).toThrow("chat");
+  expect(() => presenceData("chat", Promise.resolve({ name: "ann" }))).toThrow("must not be awaited");
 });
 
 test("the machinery's name of a topic's presence is nobody else's", () => {
