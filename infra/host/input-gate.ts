@@ -1,4 +1,11 @@
+import type { Clock } from "../lib/clock.ts";
 import { StatefulError } from "../lib/errors.ts";
+
+/**
+ * How long a call of another object waits for its turn. Two objects that hold their gates and call each other, each for an event of
+ * its own, would otherwise wait for ever, and so would all who come after them.
+ */
+export const callWaitMaxMs = 15_000;
 
 /**
  * The input gate of one activation: events go through it in the order in which they came, and while it is shut nobody
@@ -13,10 +20,11 @@ import { StatefulError } from "../lib/errors.ts";
  *
  * A call that returns to an object which already waits for it would wait for itself. Every event carries the chain of
  * objects that it comes from; one that finds the gate held by its own chain is refused at once with `call_cycle`. A read
- * waits for the directory alone, so it never is in the way of a chain.
+ * waits for the directory alone, so it never is in the way of a chain. Where several chains wait for each other none of them knows:
+ * such a knot comes apart because a call waits for `callWaitMaxMs` and no longer.
  */
 export class InputGate {
-  readonly #nextTurn: (callback: () => void) => void;
+  readonly #clock: GateClock;
   #holder: GateVisitor | undefined;
   #locks = 0;
   #transactions = 0;
@@ -24,8 +32,8 @@ export class InputGate {
   #closed: StatefulError | undefined;
   readonly #waiting: Waiter[] = [];
 
-  constructor(nextTurn: (callback: () => void) => void) {
-    this.#nextTurn = nextTurn;
+  constructor(clock: GateClock) {
+    this.#clock = clock;
   }
 
   get isOpen(): boolean {
@@ -48,7 +56,29 @@ export class InputGate {
       const path = [...visitor.chain, visitor.objectKey].join(" → ");
       throw new StatefulError("call_cycle", `The call comes back to an object that waits for it: ${path}.`);
     }
-    return new Promise((enter, refuse) => this.#waiting.push({ visitor, holds, enter, refuse }));
+    return new Promise((enter, refuse) => {
+      const waiter: Waiter = { visitor, holds, enter, refuse };
+      this.#waiting.push(waiter);
+      if (visitor.chain.length > 0) this.#limitWait(waiter);
+    });
+  }
+
+  #limitWait(waiter: Waiter): void {
+    const cancel = this.#clock.after(callWaitMaxMs, () => {
+      const place = this.#waiting.indexOf(waiter);
+      if (place === -1) return;
+      this.#waiting.splice(place, 1);
+      waiter.refuse(busyForLong(waiter.visitor));
+    });
+    const { enter, refuse } = waiter;
+    waiter.enter = () => {
+      cancel();
+      enter();
+    };
+    waiter.refuse = (cause) => {
+      cancel();
+      refuse(cause);
+    };
   }
 
   /** Lets the next one in. Does nothing for a visitor that is not inside. */
@@ -83,7 +113,7 @@ export class InputGate {
     next.enter();
     if (next.holds) return;
     this.#isAdmitting = true;
-    this.#nextTurn(() => {
+    this.#clock.nextTurn(() => {
       this.#isAdmitting = false;
       this.#admit();
     });
@@ -96,9 +126,16 @@ export interface GateVisitor {
   readonly chain: readonly string[];
 }
 
+type GateClock = Pick<Clock, "after" | "nextTurn">;
+
 interface Waiter {
   readonly visitor: GateVisitor;
   readonly holds: boolean;
-  enter(): void;
-  refuse(cause: StatefulError): void;
+  enter: () => void;
+  refuse: (cause: StatefulError) => void;
+}
+
+function busyForLong({ objectKey, chain }: GateVisitor): StatefulError {
+  const message = `${objectKey} was busy for ${callWaitMaxMs / 1000} s while a call of ${chain.at(-1)} waited for it.`;
+  return new StatefulError("queue_full", message, { retryAfterMs: 1000 });
 }

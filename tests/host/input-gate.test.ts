@@ -1,15 +1,17 @@
 import { expect, test } from "bun:test";
-import { type GateVisitor, InputGate } from "../../infra/host/input-gate.ts";
+import { callWaitMaxMs, type GateVisitor, InputGate } from "../../infra/host/input-gate.ts";
+import { systemClock } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
 
 const visitor = (chain: readonly string[] = []): GateVisitor => ({ objectKey: "box/a", chain });
 
 test("who finds the gate free enters at once, without a promise", () => {
-  expect(new InputGate(setImmediate).enter(visitor(), true)).toBeUndefined();
+  expect(new InputGate(systemClock).enter(visitor(), true)).toBeUndefined();
 });
 
 test("H4 who waits enters in the order of arrival, one at a time", async () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock);
   const [first, second, third] = [visitor(), visitor(), visitor()];
   const inside: string[] = [];
   gate.enter(first, true);
@@ -28,7 +30,7 @@ test("H4 who waits enters in the order of arrival, one at a time", async () => {
 });
 
 test("leaving without being inside lets nobody in", async () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock);
   gate.enter(visitor(), true);
   let isInside = false;
   const waiting = visitor();
@@ -44,7 +46,7 @@ test("leaving without being inside lets nobody in", async () => {
 });
 
 test("H4 a call that comes back to an object which waits for it is refused at once", () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock);
   gate.enter(visitor(), true);
   expect(() => gate.enter(visitor(["box/a", "box/b"]), true)).toThrow(
     expect.objectContaining({
@@ -54,14 +56,43 @@ test("H4 a call that comes back to an object which waits for it is refused at on
   );
 });
 
+test("H4 a call waits for its turn for a while and no longer; whoever is no call waits on", async () => {
+  const clock = new VirtualClock();
+  const gate = new InputGate(clock);
+  const inside = visitor();
+  gate.enter(inside, true);
+  const call = Promise.resolve(gate.enter(visitor(["box/b"]), true)).catch((error) => error);
+  let hasEntered = false;
+  const request = Promise.resolve(gate.enter(visitor(), true)).then(() => {
+    hasEntered = true;
+  });
+  await clock.advance(callWaitMaxMs);
+  expect(await call).toMatchObject({ code: "queue_full", retryable: true });
+  expect(hasEntered).toBe(false);
+  gate.leave(inside);
+  await request;
+  expect(clock.timersLeft).toBe(0);
+});
+
+test("H4 a call that has its turn in time leaves no timer behind", async () => {
+  const clock = new VirtualClock();
+  const gate = new InputGate(clock);
+  const inside = visitor();
+  gate.enter(inside, true);
+  const call = Promise.resolve(gate.enter(visitor(["box/b"]), true));
+  gate.leave(inside);
+  await call;
+  expect(clock.timersLeft).toBe(0);
+});
+
 test("a chain through other objects only waits like anyone else", () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock);
   gate.enter(visitor(), true);
   expect(gate.enter(visitor(["box/b", "box/c"]), true)).toBeInstanceOf(Promise);
 });
 
 test("a closed gate refuses who waits and who comes later, with the first cause", async () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock);
   gate.enter(visitor(), true);
   const waiting = gate.enter(visitor(), true);
   gate.close(new StatefulError("session_over", "first"));
@@ -76,7 +107,7 @@ test("a closed gate refuses who waits and who comes later, with the first cause"
 class Turns {
   readonly inside: string[] = [];
   readonly #due: (() => void)[] = [];
-  readonly gate = new InputGate((callback) => this.#due.push(callback));
+  readonly gate = new InputGate({ ...systemClock, nextTurn: (callback) => void this.#due.push(callback) });
 
   enter(name: string, holds = false, who = visitor()): GateVisitor {
     const entered = this.gate.enter(who, holds);
