@@ -59,8 +59,8 @@ export class Topic<Message> implements AsyncIterable<Message> {
    * subscribed to the topic; until then it waits, one of `maxEnqueuedMessages`. Messages arrive in the order of `publish`.
    *
    * Not promised: that it arrived. A connection that breaks just then takes it along, and it is not sent again, because it may
-   * have arrived. A message that the host does not take (`failed`) is told to this client's subscribers of the topic, and one that
-   * is longer than the class allows ends their subscription (1009). Where an answer is needed, call the object.
+   * have arrived. A message that the host does not take (`failed`), as one that is longer than the class allows, is told to this
+   * client's subscribers of the topic. Where an answer is needed, call the object.
    *
    * Rejects with a ClientError `queue_full`, `too_large`, `closed`, `refused` or `ended`, or with the signal's reason: then the
    * message was certainly not sent.

@@ -287,7 +287,9 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     if (activation === undefined) return;
     // Better told than waiting for answers that never come.
     if (socket === undefined) return this.port.carrier(number).close(1012, "Connect again.");
-    if (isLongerThan(message, activation.runtime.definition.limits.messageBytesMax))
+    // A subscription's is looked at where its client can be told without ending it (`object/topic-routes.ts`).
+    const { messageBytesMax } = activation.runtime.definition.limits;
+    if (socket.kind !== "subscription" && isLongerThan(message, messageBytesMax))
       return socket.close(1009, "The message is over the limit.");
     activation.eventsTaken += 1;
     activation.cameFrom(this.name.region);

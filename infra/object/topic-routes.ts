@@ -5,12 +5,12 @@ import { EncodedBody, messageBody } from "./message-body.ts";
 import type { AnyObjectClass } from "./object.ts";
 import type { RawSocket } from "./object-socket.ts";
 import type { ClassDefinition } from "./options.ts";
-import type { SocketData } from "./socket-message.ts";
+import { isLongerThan, type SocketData } from "./socket-message.ts";
 import type { SocketBehaviour } from "./socket-route.ts";
 import type { TopicDefinition } from "./topic-options.ts";
 import { clientMessage } from "./topic-payload.ts";
 import type { TopicSchema } from "./topic-schema.ts";
-import { publishedValue, publishFailure } from "./subscription-message.ts";
+import { publishedOn, publishedValue, publishFailure } from "./subscription-message.ts";
 
 /**
  * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
@@ -20,7 +20,10 @@ import { publishedValue, publishFailure } from "./subscription-message.ts";
 export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition): void {
   if (definition.topics.size === 0) return;
   const behaviours = new Map(
-    [...definition.topics].map(([topic, options]) => [topic, topicBehaviour(topic, options)]),
+    [...definition.topics].map(([topic, options]) => [
+      topic,
+      topicBehaviour(topic, options, definition.limits.messageBytesMax),
+    ]),
   );
   const subscribe = async (context: TopicContext) => {
     await openTopic(definition, context);
@@ -81,7 +84,11 @@ function postedMessage(schema: TopicSchema | undefined, body: unknown): unknown 
   return schema === undefined ? body : schema.received(body);
 }
 
-function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefinition): SocketBehaviour {
+function topicBehaviour(
+  topic: string,
+  { publish, schema, presence }: TopicDefinition,
+  messageBytesMax: number,
+): SocketBehaviour {
   return {
     open: (socket: RawSocket) => {
       const { request } = socket.data as HttpContext; // set above, by `subscribe`
@@ -93,6 +100,9 @@ function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefin
       const { topics } = socket.data as HttpContext; // set above, by `subscribe`
       // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
       if (socket.kind !== "subscription") return void topics.publish(topic, clientMessage(schema, data));
+      // Of any other socket the machinery has looked at it, and has closed one that sends too much.
+      if (isLongerThan(publishedOn(data).data, messageBytesMax))
+        return refuse(socket, tooLong(messageBytesMax));
       try {
         topics.publish(topic, publishedValue(schema, data));
       } catch (thrown) {
@@ -111,6 +121,13 @@ function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefin
 
 function serverOnly(): StatefulError {
   return new StatefulError("topic_closed", "This topic is published by the server only.");
+}
+
+function tooLong(messageBytesMax: number): StatefulError {
+  return new StatefulError(
+    "body_too_large",
+    `The message is over the class's limit of ${messageBytesMax} bytes.`,
+  );
 }
 
 /** A message is not taken. A client that speaks frames is told, and goes on; for others there is nothing to tell it with. */

@@ -181,13 +181,15 @@ describe.each([...ways])("%s", (way, region) => {
     client.close();
   });
 
-  test("a message over the class's limit ends the subscription with 1009, and no other", async () => {
+  test("E28 a publish over the class's limit fails, to the byte, and the subscription goes on", async () => {
     const { id, key } = await named("long");
     const client = await connect(region);
     const { id: wall } = await client.subscribe(key, "wall");
     await client.subscribe(key, "live");
     client.say({ type: "publish", id: wall, text: "x".repeat(1001) });
-    expect(await client.told("unsubscribed", wall)).toMatchObject({ code: 1009, topic: "wall" });
+    expect((await client.told("failed", wall)).error).toMatchObject({ code: "body_too_large", status: 413 });
+    client.say({ type: "publish", id: wall, text: "x".repeat(1000) });
+    await until("what is within it is heard", () => client.heard(key, "wall").length === 1);
     await say(id, "still here");
     await until("it hears", () => client.heard(key, "live").length === 1);
     client.close();
