@@ -9,7 +9,14 @@ import type { TopicMessage } from "../topics/topic-message.ts";
 import { presenceTopic, topicOfPresence } from "../topics/topic-presence.ts";
 import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
 import { EdgeSocket, framedTopicName, nativeTopic } from "./edge-socket.ts";
-import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
+import {
+  type EncodedEvent,
+  EventStream,
+  type EventStreamTopics,
+  eventStreamPingMs,
+  presenceEvent,
+  topicEvent,
+} from "./event-stream.ts";
 import { FramedNames } from "./framed-names.ts";
 import { HeldSockets } from "./held-sockets.ts";
 import { LenientTopics } from "./lenient-topics.ts";
@@ -62,7 +69,9 @@ export class EdgeSockets implements TopicEdge {
   readonly #byNumber = new Map<number, EdgeSocket>();
   /** By object, wherever its owner is. */
   readonly #held = new Map<string, HeldSockets>();
+  /** By the native names of what they hear. */
   readonly #streams = new Map<string, Set<EventStream>>();
+  readonly #openStreams = new Set<EventStream>();
   readonly #connections = new Set<SharedConnection>();
   readonly framedNames = new FramedNames();
   readonly lenient: LenientTopics;
@@ -190,7 +199,7 @@ export class EdgeSockets implements TopicEdge {
     this.#publishNatively(name, data, except);
     const frame = this.framedNames.frameOf(name, message);
     if (frame !== undefined) this.#publishNatively(framedTopicName(name), frame, except);
-    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.hear(message);
+    this.#tellStreams(name, () => topicEvent(message), except);
     this.lenient.publish(name, message, except);
     return true;
   }
@@ -199,8 +208,15 @@ export class EdgeSockets implements TopicEdge {
     const name = nativeTopic(objectKey, presenceTopic(topic));
     if (this.framedNames.size > 0)
       this.#setup.publishNatively(framedTopicName(name), presenceFrame(objectKey, topic, json));
-    for (const stream of this.#streams.get(name) ?? []) stream.hearPresence(json);
+    this.#tellStreams(name, () => presenceEvent(json), undefined);
     return true;
+  }
+
+  #tellStreams(name: string, encode: () => EncodedEvent, except: EdgeSocket | undefined): void {
+    const streams = this.#streams.get(name);
+    if (streams === undefined) return;
+    const event = encode();
+    for (const stream of streams) if (stream.socket !== except) stream.hearEncoded(event);
   }
 
   /** Before it is: what is behind then is behind without it. */
@@ -231,6 +247,8 @@ export class EdgeSockets implements TopicEdge {
   }
 
   readonly #streamTopics: EventStreamTopics = {
+    opened: (stream) => void this.#openStreams.add(stream),
+    closed: (stream) => void this.#openStreams.delete(stream),
     add: (name, stream) => {
       const streams = this.#streams.get(name);
       if (streams) streams.add(stream);
@@ -279,6 +297,6 @@ export class EdgeSockets implements TopicEdge {
     }
     if (nowMs < this.#pingDueMs) return;
     this.#pingDueMs = nowMs + eventStreamPingMs;
-    for (const streams of this.#streams.values()) for (const stream of streams) stream.ping();
+    for (const stream of [...this.#openStreams]) stream.ping();
   }
 }
