@@ -11,6 +11,7 @@ import type { StoreHost } from "./activation-store.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import type { StoredSpans } from "./history-keeper.ts";
 import type { ObjectEdges } from "./object-edges.ts";
+import type { StreamTurns } from "./stream-turns.ts";
 import type { CallsFrom } from "./object-calls.ts";
 
 /** What all activations of a host share. */
@@ -20,6 +21,8 @@ export interface ActivationHost {
   /** Calls to other objects, on behalf of an event with that chain of callers. */
   readonly callsFrom: CallsFrom;
   readonly stores: StoreHost;
+  /** What their streamed responses take turns by. */
+  readonly turns: StreamTurns;
   /** The edges of an object to which the first client connects. */
   edgesOf(activation: Activation): ObjectEdges;
   /** It can no longer keep what it promises: it is to end, and to be forgotten. */
