@@ -30,7 +30,7 @@ import type { ServerConfig } from "./config.ts";
 import { Drain, drainShares, lameDuck } from "./drain.ts";
 import { Frontend } from "./frontend.ts";
 import { HostLinks } from "./host-links.ts";
-import { hostMetrics } from "./host-metrics.ts";
+import { hostMetrics, type MeteredHost } from "./host-metrics.ts";
 import { MemoryGauge } from "./memory-gauge.ts";
 import { MemoryWatch } from "./memory-watch.ts";
 import { Mover } from "./mover.ts";
@@ -332,8 +332,16 @@ export class RunningHost {
       }),
       admin: new AdminRoutes({
         ...{ adminToken, dispatcher, owners, storedObjects: directory, log: this.log },
-        metrics: () => hostMetrics({ table, links, sockets: this.#sockets }),
+        metrics: () => hostMetrics(this.#metered(table, links)),
       }),
+    };
+  }
+
+  #metered(table: ActivationTable, links: HostLinks): MeteredHost {
+    const openRequests = () => this.#frontend.requests.open;
+    return {
+      ...{ table, links, openRequests },
+      ...{ sockets: this.#sockets, routes: this.#routes, gauge: this.#memory },
     };
   }
 

@@ -1,0 +1,35 @@
+import type { Scenario } from "../scenario.ts";
+
+/** Sockets that subscribe to more than they may, and a million topics with subscribers or without. */
+export const manyTopics: Scenario = {
+  name: "many-topics",
+  about:
+    "2,000 sockets with 500 topics each, of which 256 are allowed; a million topics of one object are published to",
+  expected: ["101", "200"],
+  growth: (stage) => ({
+    mebibytes: stage.size(512, 96),
+    because:
+      "2,000 sockets × 256 subscriptions, each a name at the edge, at the owner and in Bun: under 1 KiB",
+  }),
+  bystanderP99Ms: 1500,
+  async run(stage) {
+    const count = stage.size(500, 300);
+    const path = `/hub/a/many/{n}000/${count}`;
+    const sockets = stage.size(2000, 10);
+    const attack = await stage.attack({ kind: "sockets", sockets, path, reads: "always" });
+    await attack.done(60_000);
+    await Bun.sleep(stage.size(3000, 300));
+    stage.figure("resident with all subscriptions, MiB", stage.host.residentBytes / 1024 / 1024);
+    const { refused } = (await (await stage.ask("/hub/a")).json()) as { refused: number }; // what hub.ts answers
+    stage.check(`${refused} sockets were told that it is too much`, refused === sockets);
+    const topics = stage.size(1_000_000, 10_000);
+    const batch = 1000;
+    const line = `POST /hub/a/publish/{n}000/${batch}`;
+    const publisher = await stage.attack({ kind: "requests", connections: 4, count: topics / batch, line });
+    await publisher.done(120_000);
+    await Bun.sleep(200);
+    stage.figure("heard", (await attack.report()).figures.heard ?? 0);
+  },
+  serves: async (stage) => (await stage.ask("/hub/a/publish/0/1", { method: "POST" })).ok,
+  recoveryLimitMs: 5000,
+};
