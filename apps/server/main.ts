@@ -1,6 +1,7 @@
 import { ClassFileError } from "../../infra/host/class-folder.ts";
 import type { Log } from "../../infra/lib/log.ts";
 import { ConfigError, configFromEnvironment } from "./config.ts";
+import { descriptorsAdvice } from "./descriptors.ts";
 import { type RunningHost, startHost } from "./host.ts";
 import { jsonLog } from "./log-lines.ts";
 import { tellSupervisor } from "./session-notice.ts";
@@ -22,6 +23,8 @@ async function main(): Promise<void> {
   if (config.clusterSecrets.length === 0) {
     log.warn("secret.missing", { advice: "CLUSTER_SECRET is not set: no other host can link to this one." });
   }
+  const advice = descriptorsAdvice(config.socketsMax);
+  if (advice !== undefined) log.warn("descriptors.few", { advice });
   const stop = stopOf(await startHost(config, { log, onSession: tellSupervisor }), log);
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, stop);
   process.once("disconnect", () => stop("disconnect"));

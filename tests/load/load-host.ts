@@ -115,10 +115,3 @@ export class LoadHost {
     }
   }
 }
-
-/** Files and connections that a process here may have open: the host, and each process of load. */
-export function descriptorsMax(): number {
-  const limits = readFileSync("/proc/self/limits", "utf8");
-  const [, soft = "1024"] = /^Max open files +(\S+)/m.exec(limits) ?? [];
-  return soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft);
-}

@@ -1,12 +1,10 @@
 import type { LoadStage, Scenario } from "../scenario.ts";
-import { descriptorsMax } from "../load-host.ts";
+import { descriptorsKept, descriptorsMax } from "../../../apps/server/descriptors.ts";
 import { until } from "../../support/wait.ts";
 
 /** What a client's socket takes at its edge and at its owner, awake, as `bun run bench --only socket` measures it, and twice that. */
 const bytesPerSocket = 12 * 1024;
 
-/** Descriptors of the host for everything that is no socket of this load. */
-const descriptorsKept = 1000;
 /** 20,000 where a process may have so many descriptors (`ulimit -n`, 21,000), otherwise fewer. */
 const socketsFull = Math.min(20_000, 2 * Math.floor((descriptorsMax() - descriptorsKept) / 2));
 const sockets = (stage: Pick<LoadStage, "size">) => stage.size(socketsFull, 200);
