@@ -11,6 +11,8 @@ export interface RequestsSetup {
   readonly body?: string;
   /** What is answered with one of these codes is asked again, as it says, until it is answered otherwise. */
   readonly repeats?: readonly string[];
+  /** No further request is begun after this time. Default: all are. */
+  readonly forMs?: number;
   /** Requests a second at most, of all connections together. */
   readonly perSecond?: number;
 }
@@ -27,9 +29,11 @@ export class Requests implements Attack {
   #answered = 0;
   #startMs = 0;
   #elapsedMs = 0;
+  #callers: number;
 
   constructor(setup: RequestsSetup) {
     this.#setup = setup;
+    this.#callers = setup.connections;
   }
 
   async begin(): Promise<void> {
@@ -38,7 +42,7 @@ export class Requests implements Attack {
   }
 
   report(): AttackReport {
-    const isDone = this.#answered >= this.#setup.count;
+    const isDone = this.#callers === 0;
     const seconds = (isDone ? this.#elapsedMs : performance.now() - this.#startMs) / 1000;
     const sorted = this.#latencies.toSorted((a, b) => a - b);
     const figures = {
@@ -50,9 +54,10 @@ export class Requests implements Attack {
   }
 
   async #caller(): Promise<void> {
-    const { port, count } = this.#setup;
+    const { port, count, forMs = Number.POSITIVE_INFINITY } = this.#setup;
     let connection = await RawConnection.open(port);
-    while (this.#next < count) {
+    const endMs = this.#startMs + forMs;
+    while (this.#next < count && performance.now() < endMs) {
       const n = this.#next++;
       await this.#paced(n);
       const sentMs = performance.now();
@@ -66,6 +71,7 @@ export class Requests implements Attack {
       if (connection.isClosed) connection = await RawConnection.open(port);
     }
     connection.destroy();
+    this.#callers--;
     this.#elapsedMs = performance.now() - this.#startMs;
   }
 
