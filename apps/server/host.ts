@@ -13,6 +13,7 @@ import { ActivationTable } from "../../infra/host/activation-table.ts";
 import type { LoadedClass } from "../../infra/host/class-folder.ts";
 import { objectCalls } from "../../infra/host/object-calls.ts";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
+import { callsPerTurn, Turns } from "../../infra/host/turns.ts";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import type { Directory, HostLoad, HostRecord } from "../../infra/lease/directory.ts";
 import { type RunningLeases, startLeases } from "../../infra/lease/lease-keeper.ts";
@@ -271,7 +272,8 @@ export class RunningHost {
   // -- wiring
 
   async #run(directory: Directory): Promise<HostParts> {
-    const callsFrom = objectCalls((request, chain) => this.parts.dispatcher.call(request, chain));
+    const turns = new Turns(this.#clock, callsPerTurn);
+    const callsFrom = objectCalls((request, chain) => this.parts.dispatcher.call(request, chain), turns);
     let table: ActivationTable | undefined;
     const leases = await startLeases({
       ...{ directory, clock: this.#clock, log: this.log, onSession: this.#options.onSession },

@@ -11,7 +11,7 @@ import type { StoreHost } from "./activation-store.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import type { StoredSpans } from "./history-keeper.ts";
 import type { ObjectEdges } from "./object-edges.ts";
-import type { StreamTurns } from "./stream-turns.ts";
+import type { Turns } from "./turns.ts";
 import type { CallsFrom } from "./object-calls.ts";
 
 /** What all activations of a host share. */
@@ -22,7 +22,7 @@ export interface ActivationHost {
   readonly callsFrom: CallsFrom;
   readonly stores: StoreHost;
   /** What their streamed responses take turns by. */
-  readonly turns: StreamTurns;
+  readonly streamTurns: Turns;
   /** The edges of an object to which the first client connects. */
   edgesOf(activation: Activation): ObjectEdges;
   /** It can no longer keep what it promises: it is to end, and to be forgotten. */
