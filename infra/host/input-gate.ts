@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import { StatefulError } from "../lib/errors.ts";
+import type { WaitingCalls } from "./waiting-calls.ts";
 
 /**
  * How long a call of another object waits for its turn. Two objects that hold their gates and call each other, each for an event of
@@ -20,11 +21,12 @@ export const callWaitMaxMs = 15_000;
  *
  * A call that returns to an object which already waits for it would wait for itself. Every event carries the chain of
  * objects that it comes from; one that finds the gate held by its own chain is refused at once with `call_cycle`. A read
- * waits for the directory alone, so it never is in the way of a chain. Where several chains wait for each other none of them knows:
- * such a knot comes apart because a call waits for `callWaitMaxMs` and no longer.
+ * waits for the directory alone, so it never is in the way of a chain. Where several chains wait for each other none of them shows it:
+ * within one host `WaitingCalls` does, and a knot of several hosts comes apart because a call waits for `callWaitMaxMs` and no longer.
  */
 export class InputGate {
   readonly #clock: GateClock;
+  readonly #calls: WaitingCalls;
   #holder: GateVisitor | undefined;
   #locks = 0;
   #transactions = 0;
@@ -32,8 +34,10 @@ export class InputGate {
   #closed: StatefulError | undefined;
   readonly #waiting: Waiter[] = [];
 
-  constructor(clock: GateClock) {
+  /** @param calls those that wait at any gate of this host */
+  constructor(clock: GateClock, calls: WaitingCalls) {
     this.#clock = clock;
+    this.#calls = calls;
   }
 
   get isOpen(): boolean {
@@ -52,31 +56,35 @@ export class InputGate {
       return;
     }
     const isHeld = this.#holder !== undefined || this.#transactions > 0;
-    if (isHeld && visitor.chain.includes(visitor.objectKey)) {
-      const path = [...visitor.chain, visitor.objectKey].join(" → ");
-      throw new StatefulError("call_cycle", `The call comes back to an object that waits for it: ${path}.`);
-    }
+    if (isHeld && visitor.chain.includes(visitor.objectKey))
+      throw callCycle([...visitor.chain, visitor.objectKey]);
+    const way = visitor.chain.length > 0 && this.#holder && this.#calls.wayBack(visitor, this.#holder);
+    if (way) throw callCycle([...visitor.chain, ...way]);
     return new Promise((enter, refuse) => {
       const waiter: Waiter = { visitor, holds, enter, refuse };
       this.#waiting.push(waiter);
-      if (visitor.chain.length > 0) this.#limitWait(waiter);
+      if (visitor.chain.length > 0) this.#waitAsCall(waiter);
     });
   }
 
-  #limitWait(waiter: Waiter): void {
+  #waitAsCall(waiter: Waiter): void {
+    const { visitor, enter, refuse } = waiter;
+    const call = { visitor, holder: () => this.#holder };
     const cancel = this.#clock.after(callWaitMaxMs, () => {
-      const place = this.#waiting.indexOf(waiter);
-      if (place === -1) return;
-      this.#waiting.splice(place, 1);
-      waiter.refuse(busyForLong(waiter.visitor));
+      this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+      waiter.refuse(busyForLong(visitor));
     });
-    const { enter, refuse } = waiter;
-    waiter.enter = () => {
+    const over = () => {
       cancel();
+      this.#calls.remove(call);
+    };
+    this.#calls.add(call);
+    waiter.enter = () => {
+      over();
       enter();
     };
     waiter.refuse = (cause) => {
-      cancel();
+      over();
       refuse(cause);
     };
   }
@@ -133,6 +141,11 @@ interface Waiter {
   readonly holds: boolean;
   enter: () => void;
   refuse: (cause: StatefulError) => void;
+}
+
+function callCycle(path: readonly string[]): StatefulError {
+  const message = `The call comes back to an object that waits for it: ${path.join(" → ")}.`;
+  return new StatefulError("call_cycle", message);
 }
 
 function busyForLong({ objectKey, chain }: GateVisitor): StatefulError {
