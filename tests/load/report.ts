@@ -23,8 +23,8 @@ export function linesOf(result: ScenarioResult): string[] {
   ];
 }
 
-/** p50 / p99 of requests, and of echoes. */
+/** p50 / p99 / the longest of requests, and of echoes. */
 function waits({ requests, echoes, failures }: BystanderFigures): string {
   const failed = failures.length === 0 ? "" : `, ${failures.length} failed`;
-  return `${requests.p50Ms}/${requests.p99Ms} and ${echoes.p50Ms}/${echoes.p99Ms} ms${failed}`;
+  return `${requests.p50Ms}/${requests.p99Ms}/${requests.maxMs} and ${echoes.p50Ms}/${echoes.p99Ms}/${echoes.maxMs} ms${failed}`;
 }

@@ -21,6 +21,7 @@ export interface SocketsSetup {
 const opensAtOnce = 50;
 const seldomMs = { reading: 50, not: 450 };
 const floodPieces = 64;
+const framedPath = "/-/connect";
 
 /** WebSockets: many, or slow, or loud. */
 export class Sockets implements Attack {
@@ -28,6 +29,8 @@ export class Sockets implements Attack {
   readonly #tally = new Tally();
   readonly #open: RawConnection[] = [];
   readonly #frame: Buffer;
+  /** Of a connection for many, by their type. */
+  readonly #frames: Record<string, number> = {};
   #tried = 0;
   #heard = 0;
   #sent = 0;
@@ -53,7 +56,7 @@ export class Sockets implements Attack {
       bytes += connection.bytesReceived;
       if (!connection.isClosed) open++;
     }
-    const figures = { open, heard: this.#heard, sent: this.#sent, bytesRead: bytes };
+    const figures = { open, heard: this.#heard, sent: this.#sent, bytesRead: bytes, ...this.#frames };
     return { isDone: this.#tried >= this.#setup.sockets, tally: this.#tally.counts, figures };
   }
 
@@ -67,8 +70,9 @@ export class Sockets implements Attack {
   async #one(n: number): Promise<void> {
     const { port, path, first = [], reads, floods } = this.#setup;
     const connection = await RawConnection.open(port);
-    connection.onMessage = () => {
+    connection.onMessage = (payload) => {
       this.#heard++;
+      if (path.startsWith(framedPath)) this.#framed(payload);
     };
     const answer = await connection.request(upgradeLines(path.replaceAll("{n}", String(n))));
     this.#tally.answer(answer);
@@ -79,6 +83,11 @@ export class Sockets implements Attack {
     for (const text of first) connection.write(textFrame(text.replaceAll("{n}", String(n))));
     if (reads === "never") connection.pause();
     if (floods) void this.#flood(connection);
+  }
+
+  #framed(payload: Buffer): void {
+    const [, type = "unknown"] = /^\{"type":"(\w+)"/.exec(payload.toString("latin1", 0, 40)) ?? [];
+    this.#frames[type] = (this.#frames[type] ?? 0) + 1;
   }
 
   async #flood(connection: RawConnection): Promise<void> {

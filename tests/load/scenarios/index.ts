@@ -6,9 +6,9 @@ import { fastPublisher } from "./fast-publisher.ts";
 import { messageFlood } from "./floods.ts";
 import { hoarders } from "./hoarders.ts";
 import { hugeBodies } from "./huge-bodies.ts";
-import { idsInMemory, idsOfNobody, idsStored } from "./many-ids.ts";
+import { idsInMemory, idsOfNobody, idsStored, keptAsleep } from "./many-ids.ts";
 import { socketsAsleep, socketsAwake } from "./many-sockets.ts";
-import { manyTopics } from "./many-topics.ts";
+import { manySubscriptions, manyTopics } from "./many-topics.ts";
 import { openRequests, openSerial, slowLoris } from "./open-requests.ts";
 import { fastStreams, slowBodies, slowSockets, slowStreams } from "./slow-readers.ts";
 
@@ -16,7 +16,7 @@ import { fastStreams, slowBodies, slowSockets, slowStreams } from "./slow-reader
 export const scenarios: readonly Scenario[] = [
   ...[hugeBodies, slowLoris, openRequests, openSerial],
   ...[socketsAwake, socketsAsleep, slowSockets, slowStreams, slowBodies, fastStreams],
-  ...[fastPublisher, manyTopics, messageFlood],
+  ...[fastPublisher, manyTopics, manySubscriptions, messageFlood],
   ...[callStorm, callCycle, alarmsDue],
-  ...[hoarders, descriptors, idsOfNobody, idsInMemory, idsStored],
+  ...[hoarders, descriptors, idsOfNobody, idsInMemory, idsStored, keptAsleep],
 ];

@@ -101,3 +101,26 @@ export const idsOfNobody: Scenario = {
   serves: async (stage) => (await stage.ask("/memo/object-1")).ok,
   recoveryLimitMs: 5000,
 };
+
+/** Objects that sleep, and keep what was said on their topics. */
+export const keptAsleep: Scenario = {
+  name: "kept-asleep",
+  about: "50,000 objects with 8 KB of messages each, which they keep while they sleep",
+  expected: answers,
+  growth: () => ({
+    mebibytes: 192 + 160,
+    because:
+      "64 MiB of messages of those asleep (asleepMessageBytesMax), some thousands awake for 2 s, and the directory's cache",
+  }),
+  // What those asleep may keep, and 4 KiB for each of them.
+  heapRestMiB: 100,
+  bystanderP99Ms: 1500,
+  async run(stage) {
+    const before = await awake(stage);
+    await ask(stage, "POST /archive/object-{n}/say", stage.size(50_000, 200));
+    await letGo(stage, before);
+    stage.figure("asleep", (await stage.host.metrics()).stateful_objects_asleep ?? 0);
+  },
+  serves: async (stage) => (await stage.ask("/archive/object-1")).ok,
+  recoveryLimitMs: 5000,
+};
