@@ -10,7 +10,8 @@ const askForMs = 240_000;
 async function ask(stage: LoadStage, line: string, count: number): Promise<void> {
   const repeats = ["host_full", "no_eligible_host", "queue_full", "storage_backlog"];
   const forMs = askForMs;
-  const attack = await stage.attack({ kind: "requests", connections: 256, count, line, repeats, forMs });
+  const connections = stage.size(1000, 64);
+  const attack = await stage.attack({ kind: "requests", connections, count, line, repeats, forMs });
   const { figures } = await attack.done(forMs + 60_000);
   stage.figure("ids", figures.answered ?? 0);
   stage.figure("a second", figures.perSecond ?? 0);
@@ -113,7 +114,7 @@ export const keptAsleep: Scenario = {
       "64 MiB of messages of those asleep (asleepMessageBytesMax), some thousands awake for 2 s, and the directory's cache",
   }),
   // What those asleep may keep, and 4 KiB for each of them.
-  heapRestMiB: 100,
+  keptMiB: 100,
   bystanderP99Ms: 1500,
   async run(stage) {
     const before = await awake(stage);
