@@ -32,7 +32,7 @@ interface Turn {
 export const topicConflation: Measure = {
   name: "topic-conflation",
   run: async ({ rounds }) => {
-    const pairs: { readonly ours: Turn; readonly reference: Turn }[] = [];
+    const pairs: Pair[] = [];
     for (let round = 0; round < rounds; round++) {
       const reference = await turn(0);
       pairs.push({ ours: await turn(stalled), reference });
@@ -87,37 +87,47 @@ function ask(load: Child<object>, question: ReadersQuestion): Promise<ReadersAns
   return load.ask<ReadersAnswer>(question);
 }
 
-function figuresOf(pairs: readonly { readonly ours: Turn; readonly reference: Turn }[]): Figure[] {
-  const head = `${messages.toLocaleString("en-US")} × ${rateBytes / 1024} KiB conflated, ${stalled} of ${stalled + keepUp} do not read`;
-  const compared = (what: string, kind: "ms" | "cpuMicros", unit: Unit, ratioMax: number) =>
-    costFigure(
-      { measure: `${head}: ${what}`, unit, against: `the ${keepUp} alone`, ratioMax },
-      pairs.map(({ ours, reference }) => ({ ours: ours[kind], reference: reference[kind] })),
-    );
-  const stated = (
-    what: string,
-    unit: Unit,
-    against: string,
-    values: (turn: Turn) => readonly [number, number],
-  ) =>
-    costFigure(
-      { measure: `${head}: ${what}`, unit, against, ...(unit === "B" && { ratioMax: 1 }) },
-      pairs.map(({ ours }) => {
-        const [value, reference] = values(ours);
-        return { ours: value, reference };
-      }),
-    );
+interface Pair {
+  readonly ours: Turn;
+  readonly reference: Turn;
+}
+
+function figuresOf(pairs: readonly Pair[]): Figure[] {
+  const size = `${messages.toLocaleString("en-US")} × ${rateBytes / 1024} KiB`;
+  const head = `${size} conflated, ${stalled} of ${stalled + keepUp} do not read`;
+  const figure = (what: string, unit: Unit, against: string, values: (pair: Pair) => [number, number]) => ({
+    head: { measure: `${head}: ${what}`, unit, against },
+    values: pairs.map((pair) => {
+      const [ours, reference] = values(pair);
+      return { ours, reference };
+    }),
+  });
+  const alone = `the ${keepUp} alone`;
+  const untilAll = figure(`until the other ${keepUp} have all`, "ms", alone, ({ ours, reference }) => [
+    ours.ms,
+    reference.ms,
+  ]);
+  const cpu = figure("host's CPU per message", "µs", alone, ({ ours, reference }) => [
+    ours.cpuMicros,
+    reference.cpuMicros,
+  ]);
+  const bytes = figure("resident per reader behind", "B", "its limit", ({ ours }) => [
+    ours.bytesPerStalled,
+    limitBytes,
+  ]);
+  const heard = figure("heard by each behind", "messages", "published", ({ ours }) => [
+    ours.heardByStalled,
+    2 * messages,
+  ]);
+  const latest = figure("until those have the latest", "ms", "publishing", ({ ours }) => [
+    ours.latestMs,
+    ours.ms,
+  ]);
   return [
-    compared(`until the other ${keepUp} have all`, "ms", "ms", 1.25),
-    compared("host's CPU per message", "cpuMicros", "µs", 1.5),
-    stated("resident per reader behind", "B", "its limit", ({ bytesPerStalled }) => [
-      bytesPerStalled,
-      limitBytes,
-    ]),
-    stated("heard by each behind", "messages", "published", ({ heardByStalled }) => [
-      heardByStalled,
-      messages,
-    ]),
-    stated("until those have the latest", "ms", "publishing", ({ latestMs, ms }) => [latestMs, ms]),
+    costFigure({ ...untilAll.head, ratioMax: 1.25 }, untilAll.values),
+    costFigure({ ...cpu.head, ratioMax: 1.5 }, cpu.values),
+    costFigure({ ...bytes.head, ratioMax: 1 }, bytes.values),
+    costFigure(heard.head, heard.values),
+    costFigure(latest.head, latest.values),
   ];
 }
