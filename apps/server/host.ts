@@ -373,6 +373,7 @@ export class RunningHost {
       ...{ ports, links, leaseTtlMs, placementBudgetMs },
       sockets: this.#sockets,
       onOwnerLost: (className) => this.#classes.runtimes.get(className)?.definition.onOwnerLost ?? "fail",
+      originsOf: (className) => this.#classes.runtimes.get(className)?.definition.origins,
       random: Math.random,
       clock: this.#clock,
       log: this.log,
