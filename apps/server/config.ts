@@ -36,6 +36,10 @@ export interface ServerConfig {
   readonly objectsMax: number;
   readonly memoryLimitBytes: number;
   readonly socketsMax: number;
+  /** Those of one client's address; 0 for no limit. Private addresses are not counted (E33). */
+  readonly addressSocketsMax: number;
+  /** Requests of one address that may wait for their answers; 0 for no limit. */
+  readonly addressRequestsMax: number;
   readonly backpressureLimitBytes: number;
   /** A WebSocket from which nothing has come for this long, not even an answer to a ping, is given up. */
   readonly socketIdleTimeoutMs: number;
@@ -47,7 +51,7 @@ export interface ServerConfig {
   readonly lameDuckMs: number;
   /** Not in the environment: hosts that differ in these would hand objects back and forth. Tests have less patience. */
   readonly follow: FollowSettings;
-  /** Header that carries the client's address behind a proxy that sets it, `fly-client-ip` on Fly. */
+  /** Header in which a proxy, and nobody else, says the client's address, `fly-client-ip` on Fly. Of a list the last is taken. */
   readonly clientAddressHeader: string | undefined;
   /** Logs what happens to single objects, too: starts, stops. */
   readonly logsDebug: boolean;
@@ -78,6 +82,8 @@ export const configDefaults = {
   leaseTtlMs: 9000,
   heartbeatMs: 2000,
   socketsMax: 100_000,
+  addressSocketsMax: 2048,
+  addressRequestsMax: 512,
   backpressureLimitBytes: 1024 * 1024,
   socketIdleTimeoutMs: 60_000,
   routeCacheEntriesMax: 100_000,
@@ -118,6 +124,8 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     objectsMax: number("STATEFUL_OBJECTS_MAX", objectsMaxDefault, 1),
     memoryLimitBytes: number("STATEFUL_MEMORY_LIMIT_MB", memoryMb(env), 32) * 1024 * 1024,
     socketsMax: number("STATEFUL_SOCKETS_MAX", configDefaults.socketsMax, 1),
+    addressSocketsMax: number("STATEFUL_ADDRESS_SOCKETS_MAX", configDefaults.addressSocketsMax, 0),
+    addressRequestsMax: number("STATEFUL_ADDRESS_REQUESTS_MAX", configDefaults.addressRequestsMax, 0),
     backpressureLimitBytes: number(
       "STATEFUL_BACKPRESSURE_LIMIT_BYTES",
       configDefaults.backpressureLimitBytes,

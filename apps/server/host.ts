@@ -1,3 +1,4 @@
+import { AddressLimits } from "../../infra/edge/address-limits.ts";
 import { AdminRoutes } from "../../infra/edge/admin-routes.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import { Dispatcher } from "../../infra/edge/dispatcher.ts";
@@ -106,6 +107,7 @@ export class RunningHost {
   readonly #memory: MemoryGauge;
   readonly #knownClasses = new Set<string>();
   readonly #routes: RouteCache;
+  readonly #addresses: AddressLimits;
   readonly #sockets: EdgeSockets;
   readonly #frontend: Frontend;
   #isDraining = false;
@@ -124,15 +126,23 @@ export class RunningHost {
     this.#classes = new ClassSet(config, this.#resources);
     this.#memory = new MemoryGauge(this.#clock);
     this.#routes = new RouteCache(config.routeCacheEntriesMax);
+    this.#addresses = new AddressLimits({
+      socketsMax: config.addressSocketsMax,
+      requestsMax: config.addressRequestsMax,
+    });
     this.#sockets = new EdgeSockets({
       clock: this.#clock,
+      addresses: this.#addresses,
       publishNatively: (name, message) => this.#frontend.publish(name, message),
       socketsMax: config.socketsMax,
       backpressureLimitBytes: config.backpressureLimitBytes,
       seek: (held) => this.#running?.registrar.seek(held),
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
-    this.#frontend = new Frontend(config, this.#classes.runtimes, () => this.#running, this.#clock);
+    this.#frontend = new Frontend({
+      ...{ config, classes: this.#classes.runtimes, clock: this.#clock },
+      ...{ parts: () => this.#running, addresses: this.#addresses },
+    });
   }
 
   get hostId(): string {
@@ -332,7 +342,7 @@ export class RunningHost {
       }),
       admin: new AdminRoutes({
         ...{ adminToken, dispatcher, owners, storedObjects: directory, log: this.log },
-        metrics: () => hostMetrics({ table, links, sockets: this.#sockets }),
+        metrics: () => hostMetrics({ table, links, sockets: this.#sockets, addresses: this.#addresses }),
       }),
     };
   }

@@ -18,7 +18,7 @@ function lets(
     return true;
   } catch (thrown) {
     expect(thrown).toBeInstanceOf(StatefulError);
-    expect((thrown as StatefulError).code).toBe("forbidden");
+    expect(thrown).toMatchObject({ code: "forbidden" });
     return false;
   }
 }

@@ -14,13 +14,13 @@ const club = object("club", {
   placement: { regions: ["iad"] },
   topics: { news: { subscribe: "anyone", publish: "clients", presence: {} } },
 })
-  .onTransform(({ params }) => void reached.push((params as { id: string }).id))
+  .onTransform(({ objectId }) => void reached.push(objectId))
   .get("/region", ({ host }) => host.region)
   .ws("/live", { message: (ws, text) => void ws.send(text) });
 
 const watched = object("watched", {
   origins: ["https://app.example"],
-  onStart: (event) => void starts.push((event as unknown as { objectId: string }).objectId),
+  onStart: ({ objectId }) => void starts.push(objectId),
 }).ws("/live", { message: () => undefined });
 
 const open = object("open", { topics: { news: { subscribe: "anyone" } } });
