@@ -97,16 +97,8 @@ export const configDefaults = {
 export function configFromEnvironment(env: Environment): ServerConfig {
   const number = (name: string, fallback: number, min: number) => numberSetting(env, name, fallback, min);
   const onFly = env.FLY_APP_NAME !== undefined;
-  const secrets = (env.CLUSTER_SECRET ?? "").split(",").filter((secret) => secret !== "");
+  const secrets = clusterSecrets(env, onFly);
   const isDev = env.STATEFUL_DEV === "1";
-  if (secrets.length === 0 && onFly) {
-    throw new ConfigError(
-      "CLUSTER_SECRET is not set. Hosts trust each other by it: fly secrets set CLUSTER_SECRET=$(openssl rand -hex 32)",
-    );
-  }
-  const short = secrets.find((secret) => secret.length < 16);
-  if (short !== undefined)
-    throw new ConfigError("CLUSTER_SECRET must have 16 characters or more in each of its parts.");
   return {
     region: env.STATEFUL_REGION ?? env.FLY_REGION ?? configDefaults.region,
     hostId: env.STATEFUL_HOST_ID ?? env.FLY_MACHINE_ID ?? `local-${process.pid}`,
@@ -143,6 +135,24 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     simulatedDelayMs: undefined,
     simulatedPrimaryRoundTripMs: 0,
   };
+}
+
+/** One, or two while it is being changed. Blanks around them are none of theirs: hosts that differ in those would refuse each other. */
+function clusterSecrets({ CLUSTER_SECRET: text = "" }: Environment, isNeeded: boolean): readonly string[] {
+  const secrets = text
+    .split(",")
+    .map((secret) => secret.trim())
+    .filter((secret) => secret !== "");
+  if (secrets.length === 0 && isNeeded) {
+    throw new ConfigError(
+      "CLUSTER_SECRET is not set. Hosts trust each other by it: fly secrets set CLUSTER_SECRET=$(openssl rand -hex 32)",
+    );
+  }
+  if (secrets.length > 2)
+    throw new ConfigError("CLUSTER_SECRET has more than two parts: the first signs, both are accepted.");
+  if (secrets.some((secret) => secret.length < 16))
+    throw new ConfigError("CLUSTER_SECRET must have 16 characters or more in each of its parts.");
+  return secrets;
 }
 
 function adminToken({ STATEFUL_ADMIN_TOKEN: token }: Environment): string | undefined {
