@@ -1,5 +1,6 @@
 import { AddressLimits } from "../../infra/edge/address-limits.ts";
 import { AdminRoutes } from "../../infra/edge/admin-routes.ts";
+import { AdminToken } from "../../infra/edge/admin-token.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import { Dispatcher } from "../../infra/edge/dispatcher.ts";
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
@@ -329,7 +330,8 @@ export class RunningHost {
     const dispatcher = this.#dispatcher(search, ports, links);
     const registrar = this.#registrar(search, ports, links);
     const { moves, mover } = this.#mover(search, table, leases);
-    const { adminToken, placementBudgetMs } = this.config;
+    const { isDev, placementBudgetMs } = this.config;
+    const token = new AdminToken(this.config.adminToken);
     const own = { objects: mover, clock: this.#clock, placementBudgetMs };
     const owners = new OwnerCalls({ ...search, ...own, links });
     return {
@@ -339,9 +341,10 @@ export class RunningHost {
       system: new SystemRoutes({
         ...{ ...search, owners, hostId: this.hostId, isDraining: () => this.#isDraining },
         pathTo: (host) => links.pathTo(host),
+        showsFigures: (request) => isDev || token.isShownBy(request),
       }),
       admin: new AdminRoutes({
-        ...{ adminToken, dispatcher, owners, storedObjects: directory, log: this.log },
+        ...{ token, dispatcher, owners, storedObjects: directory, log: this.log },
         metrics: () => hostMetrics({ table, links, sockets: this.#sockets, addresses: this.#addresses }),
       }),
     };

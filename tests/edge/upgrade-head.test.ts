@@ -33,8 +33,9 @@ function edgeSockets(): EdgeSockets {
 
 /** An upgrade at the edge of a host on which nothing lives. */
 async function answerTo(request: Request, sockets: EdgeSockets): Promise<Response | undefined> {
+  const known = { sockets, table: { live: () => undefined }, originsOf: () => undefined, log: silentLog };
   // An upgrade that is refused for its head asks for nothing else.
-  const setup = { sockets, table: { live: () => undefined }, log: silentLog } as unknown as DispatcherSetup;
+  const setup = known as unknown as DispatcherSetup;
   const frontend = { upgrade: () => false, clientAddress: () => "::1" };
   return new Dispatcher(setup).handle(request, frontend);
 }
