@@ -133,11 +133,13 @@ export class Frontend implements DispatcherFrontend {
     runtime: ClassRuntime,
     route: DirectRoute,
   ): Response | Promise<Response> {
-    const { id = "" } = request.params as { id?: string }; // every route of a class begins with /<class>/:id
+    const params: Readonly<Record<string, string>> = request.params; // the types know of none, for a path that is not in them
+    const { id = "" } = params; // every route of a class begins with /<class>/:id
     // Bun decodes ids in its own way: only those with nothing to decode are looked up here.
-    const activation = plainId.test(id)
-      ? this.#parts()?.table.running(`${runtime.definition.name}/${id}`)
-      : undefined;
+    const activation =
+      plainId.test(id) && route.parameters.every((name) => isReadAlike(params[name]))
+        ? this.#parts()?.table.running(`${runtime.definition.name}/${id}`)
+        : undefined;
     if (activation?.runtime !== runtime || this.#isCounting) {
       // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
       return this.#fetch(request) as Response | Promise<Response>;
@@ -258,6 +260,16 @@ export class Frontend implements DispatcherFrontend {
     return problem(new StatefulError("upgrade_required", "Links are WebSockets."));
   }
 }
+
+/**
+ * Whether a parameter is what any other host would make of it. Bun's router reads the path as it was sent; the URL that goes
+ * elsewhere has been normalized (URL standard), in which dots and backslashes lead to other segments, and what is behind a `#` may not count.
+ */
+function isReadAlike(value: string | undefined): boolean {
+  return value !== undefined && value !== "." && value !== ".." && !readInTwoWays.test(value);
+}
+
+const readInTwoWays = /[\\#\ufffd]/;
 
 function closing(response: Response | undefined): Response | undefined {
   response?.headers.set("connection", "close");
