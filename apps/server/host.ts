@@ -1,4 +1,6 @@
+import { AddressLimits } from "../../infra/edge/address-limits.ts";
 import { AdminRoutes } from "../../infra/edge/admin-routes.ts";
+import { AdminToken } from "../../infra/edge/admin-token.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import { Dispatcher } from "../../infra/edge/dispatcher.ts";
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
@@ -106,6 +108,7 @@ export class RunningHost {
   readonly #memory: MemoryGauge;
   readonly #knownClasses = new Set<string>();
   readonly #routes: RouteCache;
+  readonly #addresses: AddressLimits;
   readonly #sockets: EdgeSockets;
   readonly #frontend: Frontend;
   #isDraining = false;
@@ -124,15 +127,23 @@ export class RunningHost {
     this.#classes = new ClassSet(config, this.#resources);
     this.#memory = new MemoryGauge(this.#clock);
     this.#routes = new RouteCache(config.routeCacheEntriesMax);
+    this.#addresses = new AddressLimits({
+      socketsMax: config.addressSocketsMax,
+      requestsMax: config.addressRequestsMax,
+    });
     this.#sockets = new EdgeSockets({
       clock: this.#clock,
+      addresses: this.#addresses,
       publishNatively: (name, message) => this.#frontend.publish(name, message),
       socketsMax: config.socketsMax,
       backpressureLimitBytes: config.backpressureLimitBytes,
       seek: (held) => this.#running?.registrar.seek(held),
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
-    this.#frontend = new Frontend(config, this.#classes.runtimes, () => this.#running, this.#clock);
+    this.#frontend = new Frontend({
+      ...{ config, classes: this.#classes.runtimes, clock: this.#clock },
+      ...{ parts: () => this.#running, addresses: this.#addresses },
+    });
   }
 
   get hostId(): string {
@@ -319,7 +330,8 @@ export class RunningHost {
     const dispatcher = this.#dispatcher(search, ports, links);
     const registrar = this.#registrar(search, ports, links);
     const { moves, mover } = this.#mover(search, table, leases);
-    const { adminToken, placementBudgetMs } = this.config;
+    const { isDev, placementBudgetMs } = this.config;
+    const token = new AdminToken(this.config.adminToken);
     const own = { objects: mover, clock: this.#clock, placementBudgetMs };
     const owners = new OwnerCalls({ ...search, ...own, links });
     return {
@@ -329,10 +341,11 @@ export class RunningHost {
       system: new SystemRoutes({
         ...{ ...search, owners, hostId: this.hostId, isDraining: () => this.#isDraining },
         pathTo: (host) => links.pathTo(host),
+        showsFigures: (request) => isDev || token.isShownBy(request),
       }),
       admin: new AdminRoutes({
-        ...{ adminToken, dispatcher, owners, storedObjects: directory, log: this.log },
-        metrics: () => hostMetrics({ table, links, sockets: this.#sockets }),
+        ...{ token, dispatcher, owners, storedObjects: directory, log: this.log },
+        metrics: () => hostMetrics({ table, links, sockets: this.#sockets, addresses: this.#addresses }),
       }),
     };
   }
@@ -373,6 +386,7 @@ export class RunningHost {
       ...{ ports, links, leaseTtlMs, placementBudgetMs },
       sockets: this.#sockets,
       onOwnerLost: (className) => this.#classes.runtimes.get(className)?.definition.onOwnerLost ?? "fail",
+      originsOf: (className) => this.#classes.runtimes.get(className)?.definition.origins,
       random: Math.random,
       clock: this.#clock,
       log: this.log,

@@ -68,11 +68,11 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
     this.#setup = setup;
     this.#origin = origin;
     this.clientAddress = clientAddress;
+    setup.sockets.addShared(this); // First: its address may have too many.
     this.names = setup.sockets.framedNames;
     this.#own = connectionHeaders(headers);
     this.#headers = this.#shared(this.#own);
     this.#headers.hold();
-    setup.sockets.addShared(this);
   }
 
   // -- what the client does

@@ -206,9 +206,11 @@ export class WorkerConnection implements SqlConnection {
 /** A locked or failing file may be fine a moment later; whatever else the database says is its answer to the statement. */
 function failureOf(error: { readonly message: string; readonly code: string }): Error {
   const isPassing = /BUSY|LOCKED|IOERR|CANTOPEN|FULL|UNKNOWN/.test(error.code);
-  return isPassing ? unavailable(`failed: ${error.message}`) : new Error(`${error.code}: ${error.message}`);
+  const cause = new Error(`${error.code}: ${error.message}`);
+  return isPassing ? unavailable("cannot be used", cause) : cause;
 }
 
-function unavailable(what: string): StatefulError {
-  return new StatefulError("directory_unavailable", `The directory's database file ${what}.`);
+/** Clients read what it says; what the database has said of it is for the log. */
+function unavailable(what: string, cause?: Error): StatefulError {
+  return new StatefulError("directory_unavailable", `The directory's database file ${what}.`, { cause });
 }

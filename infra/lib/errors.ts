@@ -28,6 +28,7 @@ const errorTable = {
   already_subscribed: { status: 409, close: 1008, retry: false, title: "The subscription exists already" },
   move_failed: { status: 409, close: 1013, retry: false, title: "The object was not moved" },
   queue_full: { status: 429, close: 1013, retry: true, title: "The object has too many open events" },
+  address_limit: { status: 429, close: 1013, retry: true, title: "Too much at once from one address" },
   handler_failed: { status: 500, close: 1011, retry: false, title: "The handler failed" },
   start_failed: { status: 500, close: 1011, retry: true, title: "The object could not start" },
   internal: { status: 500, close: 1011, retry: false, title: "Internal error" },

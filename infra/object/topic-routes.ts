@@ -33,6 +33,7 @@ export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition)
     return new Response(null); // Discarded: the edge answers.
   };
   const publish = async (context: TopicContext) => {
+    definition.origins?.check(context.request);
     const { publish, schema } = await openTopic(definition, context);
     if (publish !== "clients") throw serverOnly();
     const position = context.topics.publish(context.params.topic, postedMessage(schema, context.body));

@@ -64,6 +64,10 @@ export class HostProcess {
   get id(): string {
     return `${this.region}-${this.#starts}`;
   }
+  /** What its processes have written to the standard error, the last of it. */
+  get complaints(): string {
+    return this.#complaints;
+  }
   get pid(): number {
     return this.#process?.pid ?? 0;
   }
