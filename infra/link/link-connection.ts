@@ -1,6 +1,7 @@
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import { commonVersion, type VersionRange } from "../lib/version-range.ts";
 import { Assembly } from "./assembly.ts";
 import { ChannelTable } from "./channel-table.ts";
 import {
@@ -36,6 +37,7 @@ export class LinkConnection implements Link {
   readonly #channels: ChannelTable;
   readonly #carrier: ChannelCarrier;
   readonly #grant: ChannelGrant;
+  #version: number;
   #phase: Phase = { name: "greeting", greeted: false, peerHello: undefined };
   /** Ends the wait for the peer's half of the closing. */
   #cancelCut: CancelTimer | undefined;
@@ -44,6 +46,7 @@ export class LinkConnection implements Link {
     this.#options = options;
     this.#limits = options.limits;
     this.#transport = options.transport;
+    this.#version = options.versions.newest;
     this.peer = options.peer;
     this.#channels = new ChannelTable(options.side, options.limits.channelsMax);
     this.#assembly = new Assembly(options.limits.messageBytesMax);
@@ -61,6 +64,11 @@ export class LinkConnection implements Link {
 
   get roundTripMs(): number | undefined {
     return this.#heartbeat.roundTripMs;
+  }
+
+  /** The own side's newest until both have said hello: before that nobody is given the link. */
+  get version(): number {
+    return this.#version;
   }
 
   get isOpen(): boolean {
@@ -166,9 +174,13 @@ export class LinkConnection implements Link {
     if (this.isOver) return;
     this.#heartbeat.heard();
     try {
-      decodeFrames(message, (frame, wireBytes) => {
-        if (!this.isOver) this.#frame(frame, wireBytes);
-      });
+      decodeFrames(
+        message,
+        (frame, wireBytes) => {
+          if (!this.isOver) this.#frame(frame, wireBytes);
+        },
+        this.#options.versions,
+      );
     } catch (thrown) {
       const error = asStatefulError(thrown);
       this.#options.log.warn("link.protocol_error", { peer: this.peer, error });
@@ -303,6 +315,7 @@ export class LinkConnection implements Link {
     }
     const refusal = this.#options.checkHello(hello);
     if (refusal !== undefined) throw refusal;
+    this.#version = commonVersion(hello.versions, this.#options.versions) ?? this.#version; // there is one: it was decoded
     this.#phase = { ...this.#phase, peerHello: hello };
     this.#openWhenGreeted();
   }
@@ -374,6 +387,7 @@ export interface LinkConnectionOptions {
   readonly peer: LinkPeer;
   readonly through?: LinkPeer | undefined;
   readonly handlers: LinkHandlers;
+  readonly versions: VersionRange;
   readonly limits: LinkLimits;
   readonly clock: Clock;
   readonly log: Log;

@@ -16,6 +16,7 @@ import { StatefulError } from "../../infra/lib/errors.ts";
 import { silentLog } from "../../infra/lib/log.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { LinkHandlers } from "../../infra/link/link.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { LinkConnection } from "../../infra/link/link-connection.ts";
 import { linkLimits } from "../../infra/link/link-limits.ts";
 import { type MemoryTransportPair, memoryTransportPair } from "../../infra/link/memory-transport.ts";
@@ -252,6 +253,7 @@ export class EdgeRig {
     return new LinkConnection({
       ...{ transport, side, limits: linkLimits(), clock: this.clock, handlers, log: silentLog },
       nextTurn: process.nextTick,
+      versions: linkVersions,
       peer: { session: peer, hostId: peer, region: "ams" },
       checkHello: () => undefined,
       opened: () => undefined,
