@@ -17,6 +17,8 @@ import { processOfSession } from "../../infra/lease/session-id.ts";
 import { type CancelTimer, type Clock, sleep } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import type { Log } from "../../infra/lib/log.ts";
+import { commonVersion, type VersionRange } from "../../infra/lib/version-range.ts";
+import { firstLinkVersions, versionMismatch } from "../../infra/link/link-versions.ts";
 import { delayedTransport } from "../../infra/link/delayed-transport.ts";
 import type { Channel, ChannelHandlers, Link, LinkHandlers, LinkTarget } from "../../infra/link/link.ts";
 import { HostLinkPool } from "../../infra/link/link-pool.ts";
@@ -25,6 +27,8 @@ import type { ServerConfig } from "./config.ts";
 
 export interface HostLinksSetup {
   readonly config: ServerConfig;
+  /** Of the links, that this host speaks. */
+  readonly versions: VersionRange;
   readonly clock: Clock;
   readonly log: Log;
   readonly leases: Leases;
@@ -81,7 +85,7 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
         hostId: config.hostId,
         region: config.region,
       }),
-      secret: new LinkSecret(other === undefined ? [current] : [current, other], clock),
+      secret: new LinkSecret(other === undefined ? [current] : [current, other], clock, setup.versions),
       handlers: this,
       hosts: () => leases.hosts.map(targetOf),
       clock,
@@ -145,9 +149,22 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
     return this.#channelsTaken;
   }
 
-  /** The link to a host. */
+  /** The link to a host. Rejects with `version_mismatch` where the directory says that the two have no version in common. */
   to(host: HostRecord): Promise<Link> {
-    return this.pool.to(targetOf(host));
+    const mismatch = versionMismatch(host.linkVersions ?? firstLinkVersions, this.#setup.versions);
+    return mismatch === undefined ? this.pool.to(targetOf(host)) : Promise.reject(mismatch);
+  }
+
+  /**
+   * The version in which a host is spoken to: of the open link to it, or what the directory lets expect. Of a host that nobody
+   * has heard of yet it is the newest, because it has come since.
+   */
+  versionOf(process: string): number {
+    const open = this.pool.peek(process);
+    if (open) return open.version;
+    const { versions } = this.#setup;
+    const host = this.#hostOf(process);
+    return (host && commonVersion(host.linkVersions ?? firstLinkVersions, versions)) ?? versions.newest;
   }
 
   peek(process: string): Link | undefined {

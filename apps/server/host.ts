@@ -21,6 +21,8 @@ import { processOfSession } from "../../infra/lease/session-id.ts";
 import { type Clock, systemClock, withTimeLimit } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import { AlarmSweeper } from "../../infra/storage/alarm-sweeper.ts";
 import { StoredReader } from "../../infra/storage/stored-reader.ts";
@@ -46,6 +48,10 @@ export interface HostOptions {
   readonly directory?: Directory;
   /** As `LeaseOptions.onSession`: told of each session before it is asked for, and `""` when all were handed back. */
   readonly onSession?: (session: string) => void;
+  /** The directory was migrated to what this build does not know: the host serves nobody any more, and should be stopped. */
+  readonly onOutdated?: (error: StatefulError) => void;
+  /** Versions of the links between hosts. Default: all that this build speaks. For tests. */
+  readonly linkVersions?: VersionRange;
 }
 
 /** How long a stopping host lets open requests finish before it gives its objects up. */
@@ -133,6 +139,10 @@ export class RunningHost {
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
     this.#frontend = new Frontend(config, this.#classes.runtimes, () => this.#running, this.#clock);
+  }
+
+  get #linkVersions(): VersionRange {
+    return this.#options.linkVersions ?? linkVersions;
   }
 
   get hostId(): string {
@@ -309,7 +319,7 @@ export class RunningHost {
     });
     this.#learnClasses(leases.hosts);
     const links = new HostLinks({
-      ...{ config: this.config, clock: this.#clock, log: this.log },
+      ...{ config: this.config, clock: this.#clock, log: this.log, versions: this.#linkVersions },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
       refreshHosts: () => this.#refreshHosts(leases),
@@ -461,6 +471,7 @@ export class RunningHost {
         running()?.links.sessionOpened();
         void running()?.table.adoptAll();
       },
+      outdated: (error) => this.#options.onOutdated?.(error),
       leasesLost: (leases) => running()?.table.endLost(leases),
       hostsChanged: (hosts, gone) => {
         this.#learnClasses(hosts);
@@ -476,6 +487,7 @@ export class RunningHost {
       hostId: this.config.hostId,
       region: this.config.region,
       version: this.config.version,
+      linkVersions: this.#linkVersions,
       privateUrl: this.config.privateUrl ?? `http://${privateFallbackHost}:${port}`,
       publicUrl: this.url,
       classes: () => this.#classes.names,

@@ -1,6 +1,6 @@
 import { asStatefulError, isErrorCode, StatefulError } from "../lib/errors.ts";
-import { commonVersion, type VersionRange, versionRange } from "../lib/version-range.ts";
-import { linkVersions, noCommonVersion } from "./link-versions.ts";
+import { type VersionRange, versionRange } from "../lib/version-range.ts";
+import { linkVersions, versionMismatch } from "./link-versions.ts";
 import { packValue, unpackChecked } from "./msgpack.ts";
 
 /**
@@ -327,7 +327,8 @@ function readHello(body: Uint8Array, own: VersionRange): Hello {
   if (!isRecord(value)) throw new LinkProtocolError("a hello without fields");
   const versions = versionRange(value.version, value.newest ?? value.version);
   if (versions === undefined) throw new LinkProtocolError("a hello without a version");
-  if (commonVersion(versions, own) === undefined) throw noCommonVersion(versions, own);
+  const mismatch = versionMismatch(versions, own);
+  if (mismatch !== undefined) throw mismatch;
   return {
     versions,
     session: identity(value.session, "session"),

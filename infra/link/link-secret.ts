@@ -1,9 +1,9 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import { StatefulError } from "../lib/errors.ts";
-import { commonVersion, type VersionRange, versionRange } from "../lib/version-range.ts";
+import { type VersionRange, versionRange } from "../lib/version-range.ts";
 import type { LinkPeer } from "./link.ts";
-import { linkVersions, noCommonVersion } from "./link-versions.ts";
+import { linkVersions, versionRefusal } from "./link-versions.ts";
 
 /**
  * Who may link to whom. All hosts of a cluster share a secret; a dialer proves that it has it by signing a short header of
@@ -170,9 +170,7 @@ export class LinkSecret {
         "bad_request",
         "A link's dial says which versions it speaks, as whole numbers.",
       );
-    return commonVersion(theirs, this.#versions) === undefined
-      ? noCommonVersion(theirs, this.#versions)
-      : undefined;
+    return versionRefusal(theirs, this.#versions);
   }
 
   #spend(nonce: string): StatefulError | undefined {

@@ -27,18 +27,17 @@ export const broughtBy = {
   laterErrorCodes: 2,
 } as const;
 
-/** Why two hosts cannot be linked. A client may read it: it names versions, and neither sessions nor addresses. */
-export function noCommonVersion(theirs: VersionRange, own: VersionRange): StatefulError {
+/** Why two hosts cannot be linked; undefined where they can. A client may read it: it names versions, no sessions, no addresses. */
+export function versionMismatch(theirs: VersionRange, own: VersionRange): StatefulError | undefined {
+  if (commonVersion(theirs, own) !== undefined) return undefined;
   const words = `the peer speaks ${rangeInWords(theirs)} of the links between hosts, and this host ${rangeInWords(own)}`;
   const message = `The two hosts cannot be linked: ${words}. Deploy through a release that speaks a version of both.`;
-  // A dialer of the first version does not know the code of our own for this, and shows only what it knows.
-  const code = theirs.newest < broughtBy.laterErrorCodes ? "bad_request" : "version_mismatch";
-  return new StatefulError(code, message, { retryAfterMs: 1000 });
+  return new StatefulError("version_mismatch", message, { retryAfterMs: 1000 });
 }
 
-/** Throws `version_mismatch` where two hosts have no version in common, before anything is dialled for it. */
-export function checkCommonVersion(theirs: VersionRange, own: VersionRange): void {
-  if (commonVersion(theirs, own) !== undefined) return;
-  const { message } = noCommonVersion(theirs, own);
-  throw new StatefulError("version_mismatch", message, { retryAfterMs: 1000 });
+/** What a peer is told. A dialer of the first version does not know the code, and shows only errors that it knows. */
+export function versionRefusal(theirs: VersionRange, own: VersionRange): StatefulError | undefined {
+  const mismatch = versionMismatch(theirs, own);
+  if (mismatch === undefined || theirs.newest >= broughtBy.laterErrorCodes) return mismatch;
+  return new StatefulError("bad_request", mismatch.message);
 }
