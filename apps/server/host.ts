@@ -357,7 +357,10 @@ export class RunningHost {
     const { config: self, log } = this;
     const clock = this.#clock;
     const traffic = new ObjectTraffic(self.region, clock);
-    const moves = new ObjectMoves({ self, table, leases, routes, traffic, policyOf, roundTripMs, clock });
+    const moves = new ObjectMoves({
+      ...{ self, table, leases, routes, traffic, policyOf, roundTripMs, clock },
+      linkVersions: this.#linkVersions,
+    });
     const session = () => leases.session.id;
     const isDraining = () => this.#isDraining;
     const refreshHosts = () => this.#refreshHosts(leases);
@@ -441,6 +444,7 @@ export class RunningHost {
       policyOf: (className) => this.#classes.policyOf(className),
       isKnownClass: (className) => this.#classes.runtimes.has(className) || this.#knownClasses.has(className),
       refreshHosts: () => this.#refreshHosts(leases),
+      linkVersions: this.#linkVersions,
       roundTripMs: (host) => (host.session === leases.session.id ? 0 : links.roundTripMs(host)),
     };
   }

@@ -4,6 +4,9 @@ export interface VersionRange {
   readonly newest: number;
 }
 
+/** What whoever says nothing of versions speaks: it is of the release before there was a second. */
+export const firstVersionOnly: VersionRange = { oldest: 1, newest: 1 };
+
 /** The highest version that both speak; undefined where there is none. */
 export function commonVersion(one: VersionRange, other: VersionRange): number | undefined {
   const version = Math.min(one.newest, other.newest);

@@ -11,9 +11,6 @@ import { commonVersion, rangeInWords, type VersionRange } from "../lib/version-r
  */
 export const linkVersions: VersionRange = { oldest: 1, newest: 2 };
 
-/** Hosts that say nothing of versions in the directory are of the release that had only this one. */
-export const firstLinkVersions: VersionRange = { oldest: 1, newest: 1 };
-
 /** What a version has that the one before it cannot read. */
 export const broughtBy = {
   /**
