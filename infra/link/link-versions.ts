@@ -1,4 +1,4 @@
-import { StatefulError } from "../lib/errors.ts";
+import { type ErrorCode, StatefulError } from "../lib/errors.ts";
 import { commonVersion, rangeInWords, type VersionRange } from "../lib/version-range.ts";
 
 /**
@@ -20,9 +20,21 @@ export const broughtBy = {
   topicHistories: 2,
   /** Sockets of the kind "subscription": topics on a connection for many (infra/edge/forward-protocol.ts). */
   subscriptions: 2,
-  /** Refusals with an error code that the reader does not know (infra/edge/forward-protocol.ts). */
+  /** Error codes that hosts of the first version cannot read in a refusal (`codesSince`). */
   laterErrorCodes: 2,
 } as const;
+
+/** Error codes that came after the first version, with the version that brought them. */
+export const codesSince: Partial<Readonly<Record<ErrorCode, number>>> = {
+  already_subscribed: broughtBy.laterErrorCodes,
+  version_mismatch: broughtBy.laterErrorCodes,
+};
+
+/** The code itself, or for a peer that does not know it the nearest that every version knows. */
+export function codeFor(version: number, error: StatefulError): ErrorCode {
+  if ((codesSince[error.code] ?? 1) <= version) return error.code;
+  return error.retryable ? "owner_unreachable" : "bad_request";
+}
 
 /** Why two hosts cannot be linked; undefined where they can. A client may read it: it names versions, no sessions, no addresses. */
 export function versionMismatch(theirs: VersionRange, own: VersionRange): StatefulError | undefined {
