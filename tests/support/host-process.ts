@@ -39,9 +39,9 @@ export interface HostLogEntry {
 
 /** A host as `bun start` runs it, in a process of its own that a test may kill, freeze and run again. */
 export class HostProcess {
-  options: HostProcessOptions;
   /** What its processes have logged, the last of it. */
   readonly entries: HostLogEntry[] = [];
+  #options: HostProcessOptions;
   #process: Bun.Subprocess<"ignore", "pipe", "pipe"> | undefined;
   #port = 0;
   #starts = 0;
@@ -49,7 +49,16 @@ export class HostProcess {
   #complaints = "";
 
   constructor(options: HostProcessOptions) {
-    this.options = options;
+    this.#options = options;
+  }
+
+  get options(): HostProcessOptions {
+    return this.#options;
+  }
+
+  /** What the next process of this host is to be. */
+  become(changes: Partial<HostProcessOptions>): void {
+    this.#options = { ...this.#options, ...changes };
   }
 
   /** Resolves when it may own objects. */
