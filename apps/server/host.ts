@@ -23,6 +23,8 @@ import { processOfSession } from "../../infra/lease/session-id.ts";
 import { type Clock, systemClock, withTimeLimit } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import { AlarmSweeper } from "../../infra/storage/alarm-sweeper.ts";
 import { StoredReader } from "../../infra/storage/stored-reader.ts";
@@ -48,6 +50,10 @@ export interface HostOptions {
   readonly directory?: Directory;
   /** As `LeaseOptions.onSession`: told of each session before it is asked for, and `""` when all were handed back. */
   readonly onSession?: (session: string) => void;
+  /** The directory was migrated to what this build does not know: the host serves nobody any more, and should be stopped. */
+  readonly onOutdated?: (error: StatefulError) => void;
+  /** Versions of the links between hosts. Default: all that this build speaks. For tests. */
+  readonly linkVersions?: VersionRange;
 }
 
 /** How long a stopping host lets open requests finish before it gives its objects up. */
@@ -144,6 +150,10 @@ export class RunningHost {
       ...{ config, classes: this.#classes.runtimes, clock: this.#clock },
       ...{ parts: () => this.#running, addresses: this.#addresses },
     });
+  }
+
+  get #linkVersions(): VersionRange {
+    return this.#options.linkVersions ?? linkVersions;
   }
 
   get hostId(): string {
@@ -320,7 +330,7 @@ export class RunningHost {
     });
     this.#learnClasses(leases.hosts);
     const links = new HostLinks({
-      ...{ config: this.config, clock: this.#clock, log: this.log },
+      ...{ config: this.config, clock: this.#clock, log: this.log, versions: this.#linkVersions },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
       refreshHosts: () => this.#refreshHosts(leases),
@@ -360,7 +370,10 @@ export class RunningHost {
     const { config: self, log } = this;
     const clock = this.#clock;
     const traffic = new ObjectTraffic(self.region, clock);
-    const moves = new ObjectMoves({ self, table, leases, routes, traffic, policyOf, roundTripMs, clock });
+    const moves = new ObjectMoves({
+      ...{ self, table, leases, routes, traffic, policyOf, roundTripMs, clock },
+      linkVersions: this.#linkVersions,
+    });
     const session = () => leases.session.id;
     const isDraining = () => this.#isDraining;
     const refreshHosts = () => this.#refreshHosts(leases);
@@ -445,6 +458,7 @@ export class RunningHost {
       policyOf: (className) => this.#classes.policyOf(className),
       isKnownClass: (className) => this.#classes.runtimes.has(className) || this.#knownClasses.has(className),
       refreshHosts: () => this.#refreshHosts(leases),
+      linkVersions: this.#linkVersions,
       roundTripMs: (host) => (host.session === leases.session.id ? 0 : links.roundTripMs(host)),
     };
   }
@@ -475,6 +489,7 @@ export class RunningHost {
         running()?.links.sessionOpened();
         void running()?.table.adoptAll();
       },
+      outdated: (error) => this.#options.onOutdated?.(error),
       leasesLost: (leases) => running()?.table.endLost(leases),
       hostsChanged: (hosts, gone) => {
         this.#learnClasses(hosts);
@@ -490,6 +505,7 @@ export class RunningHost {
       hostId: this.config.hostId,
       region: this.config.region,
       version: this.config.version,
+      linkVersions: this.#linkVersions,
       privateUrl: this.config.privateUrl ?? `http://${privateFallbackHost}:${port}`,
       publicUrl: this.url,
       classes: () => this.#classes.names,

@@ -40,6 +40,12 @@ const errorTable = {
     retry: true,
     title: "The owner cannot be reached from here",
   },
+  version_mismatch: {
+    status: 503,
+    close: 1013,
+    retry: true,
+    title: "The two hosts have no protocol version in common",
+  },
   not_owner: { status: 503, close: 1012, retry: true, title: "The object is not here" },
   session_over: { status: 503, close: 1012, retry: true, title: "The host lost its session" },
   activation_over: { status: 503, close: 1012, retry: false, title: "This activation has ended" },
