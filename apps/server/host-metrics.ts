@@ -1,3 +1,4 @@
+import type { AddressLimits } from "../../infra/edge/address-limits.ts";
 import type { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
 import type { Metric } from "../../infra/edge/metrics.ts";
 import type { ActivationTable } from "../../infra/host/activation-table.ts";
@@ -11,12 +12,13 @@ export interface MeteredHost {
   readonly links: HostLinks;
   readonly routes: RouteCache;
   readonly gauge: MemoryGauge;
+  readonly addresses: Pick<AddressLimits, "size" | "refused">;
   readonly openRequests: () => number;
 }
 
 /** What an operator watches of one host. */
 export function hostMetrics(host: MeteredHost): readonly Metric[] {
-  const { table, sockets, links } = host;
+  const { table, sockets, links, addresses } = host;
   const { behind, skipped } = sockets.lenient.figures;
   return [
     { name: "stateful_objects_awake", help: "Objects that run here.", value: table.size },
@@ -61,6 +63,16 @@ export function hostMetrics(host: MeteredHost): readonly Metric[] {
       name: "stateful_topic_messages_skipped_total",
       help: "Messages that were left out for such subscribers.",
       value: skipped,
+    },
+    {
+      name: "stateful_client_addresses",
+      help: "Addresses of clients that are counted here, because they have sockets or many requests open.",
+      value: addresses.size,
+    },
+    {
+      name: "stateful_address_refusals_total",
+      help: "Sockets and requests refused (429) because their address had all that it may have.",
+      value: addresses.refused,
     },
     {
       name: "stateful_publish_frames_total",

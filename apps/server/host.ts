@@ -1,4 +1,6 @@
+import { AddressLimits } from "../../infra/edge/address-limits.ts";
 import { AdminRoutes } from "../../infra/edge/admin-routes.ts";
+import { AdminToken } from "../../infra/edge/admin-token.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import { Dispatcher } from "../../infra/edge/dispatcher.ts";
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
@@ -22,6 +24,8 @@ import { processOfSession } from "../../infra/lease/session-id.ts";
 import { type Clock, systemClock, withTimeLimit } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import { AlarmSweeper } from "../../infra/storage/alarm-sweeper.ts";
 import { StoredReader } from "../../infra/storage/stored-reader.ts";
@@ -47,6 +51,10 @@ export interface HostOptions {
   readonly directory?: Directory;
   /** As `LeaseOptions.onSession`: told of each session before it is asked for, and `""` when all were handed back. */
   readonly onSession?: (session: string) => void;
+  /** The directory was migrated to what this build does not know: the host serves nobody any more, and should be stopped. */
+  readonly onOutdated?: (error: StatefulError) => void;
+  /** Versions of the links between hosts. Default: all that this build speaks. For tests. */
+  readonly linkVersions?: VersionRange;
 }
 
 /** How long a stopping host lets open requests finish before it gives its objects up. */
@@ -107,6 +115,7 @@ export class RunningHost {
   readonly #memory: MemoryGauge;
   readonly #knownClasses = new Set<string>();
   readonly #routes: RouteCache;
+  readonly #addresses: AddressLimits;
   readonly #sockets: EdgeSockets;
   readonly #frontend: Frontend;
   #isDraining = false;
@@ -125,15 +134,27 @@ export class RunningHost {
     this.#classes = new ClassSet(config, this.#resources);
     this.#memory = new MemoryGauge(this.#clock);
     this.#routes = new RouteCache(config.routeCacheEntriesMax);
+    this.#addresses = new AddressLimits({
+      socketsMax: config.addressSocketsMax,
+      requestsMax: config.addressRequestsMax,
+    });
     this.#sockets = new EdgeSockets({
       clock: this.#clock,
+      addresses: this.#addresses,
       publishNatively: (name, message) => this.#frontend.publish(name, message),
       socketsMax: config.socketsMax,
       backpressureLimitBytes: config.backpressureLimitBytes,
       seek: (held) => this.#running?.registrar.seek(held),
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
-    this.#frontend = new Frontend(config, this.#classes.runtimes, () => this.#running, this.#clock);
+    this.#frontend = new Frontend({
+      ...{ config, classes: this.#classes.runtimes, clock: this.#clock },
+      ...{ parts: () => this.#running, addresses: this.#addresses },
+    });
+  }
+
+  get #linkVersions(): VersionRange {
+    return this.#options.linkVersions ?? linkVersions;
   }
 
   get hostId(): string {
@@ -311,7 +332,7 @@ export class RunningHost {
     });
     this.#learnClasses(leases.hosts);
     const links = new HostLinks({
-      ...{ config: this.config, clock: this.#clock, log: this.log },
+      ...{ config: this.config, clock: this.#clock, log: this.log, versions: this.#linkVersions },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
       refreshHosts: () => this.#refreshHosts(leases),
@@ -321,7 +342,8 @@ export class RunningHost {
     const dispatcher = this.#dispatcher(search, ports, links);
     const registrar = this.#registrar(search, ports, links);
     const { moves, mover } = this.#mover(search, table, leases);
-    const { adminToken, placementBudgetMs } = this.config;
+    const { isDev, placementBudgetMs } = this.config;
+    const token = new AdminToken(this.config.adminToken);
     const own = { objects: mover, clock: this.#clock, placementBudgetMs };
     const owners = new OwnerCalls({ ...search, ...own, links });
     return {
@@ -331,9 +353,10 @@ export class RunningHost {
       system: new SystemRoutes({
         ...{ ...search, owners, hostId: this.hostId, isDraining: () => this.#isDraining },
         pathTo: (host) => links.pathTo(host),
+        showsFigures: (request) => isDev || token.isShownBy(request),
       }),
       admin: new AdminRoutes({
-        ...{ adminToken, dispatcher, owners, storedObjects: directory, log: this.log },
+        ...{ token, dispatcher, owners, storedObjects: directory, log: this.log },
         metrics: () => hostMetrics(this.#metered(table, links)),
       }),
     };
@@ -343,7 +366,7 @@ export class RunningHost {
     const openRequests = () => this.#frontend.requests.open;
     return {
       ...{ table, links, openRequests },
-      ...{ sockets: this.#sockets, routes: this.#routes, gauge: this.#memory },
+      ...{ sockets: this.#sockets, addresses: this.#addresses, routes: this.#routes, gauge: this.#memory },
     };
   }
 
@@ -357,7 +380,10 @@ export class RunningHost {
     const { config: self, log } = this;
     const clock = this.#clock;
     const traffic = new ObjectTraffic(self.region, clock);
-    const moves = new ObjectMoves({ self, table, leases, routes, traffic, policyOf, roundTripMs, clock });
+    const moves = new ObjectMoves({
+      ...{ self, table, leases, routes, traffic, policyOf, roundTripMs, clock },
+      linkVersions: this.#linkVersions,
+    });
     const session = () => leases.session.id;
     const isDraining = () => this.#isDraining;
     const refreshHosts = () => this.#refreshHosts(leases);
@@ -383,6 +409,7 @@ export class RunningHost {
       ...{ ports, links, leaseTtlMs, placementBudgetMs },
       sockets: this.#sockets,
       onOwnerLost: (className) => this.#classes.runtimes.get(className)?.definition.onOwnerLost ?? "fail",
+      originsOf: (className) => this.#classes.runtimes.get(className)?.definition.origins,
       random: Math.random,
       clock: this.#clock,
       log: this.log,
@@ -441,6 +468,7 @@ export class RunningHost {
       policyOf: (className) => this.#classes.policyOf(className),
       isKnownClass: (className) => this.#classes.runtimes.has(className) || this.#knownClasses.has(className),
       refreshHosts: () => this.#refreshHosts(leases),
+      linkVersions: this.#linkVersions,
       roundTripMs: (host) => (host.session === leases.session.id ? 0 : links.roundTripMs(host)),
     };
   }
@@ -471,6 +499,7 @@ export class RunningHost {
         running()?.links.sessionOpened();
         void running()?.table.adoptAll();
       },
+      outdated: (error) => this.#options.onOutdated?.(error),
       leasesLost: (leases) => running()?.table.endLost(leases),
       hostsChanged: (hosts, gone) => {
         this.#learnClasses(hosts);
@@ -486,6 +515,7 @@ export class RunningHost {
       hostId: this.config.hostId,
       region: this.config.region,
       version: this.config.version,
+      linkVersions: this.#linkVersions,
       privateUrl: this.config.privateUrl ?? `http://${privateFallbackHost}:${port}`,
       publicUrl: this.url,
       classes: () => this.#classes.names,

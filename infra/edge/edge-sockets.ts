@@ -7,6 +7,7 @@ import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import type { TopicMessage } from "../topics/topic-message.ts";
 import { presenceTopic, topicOfPresence } from "../topics/topic-presence.ts";
+import type { AddressLimits } from "./address-limits.ts";
 import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
 import { EdgeSocket, framedTopicName, nativeTopic } from "./edge-socket.ts";
 import {
@@ -42,6 +43,8 @@ export interface EdgeSocketsSetup {
   readonly publishNatively: (name: string, message: SocketData) => void;
   /** Sockets and event streams open at once. Past it an upgrade is refused with `host_full`. */
   readonly socketsMax: number;
+  /** What one client's address may have of those. */
+  readonly addresses: Pick<AddressLimits, "socket">;
   /** What may wait for one slow client. Past it the client is closed with 4408. */
   readonly backpressureLimitBytes: number;
   /** Finds the next owner of sockets that lost theirs. */
@@ -52,6 +55,7 @@ export interface EdgeSocketsSetup {
 
 /** A client's connection with many sockets. It has a place of its own beside theirs, and what waits for it waits for all of them. */
 export interface SharedConnection {
+  readonly clientAddress: string;
   close(code: number, reason: string): void;
   terminate(): void;
   bufferedBytes(): number;
@@ -72,7 +76,9 @@ export class EdgeSockets implements TopicEdge {
   /** By the native names of what they hear. */
   readonly #streams = new Map<string, Set<EventStream>>();
   readonly #openStreams = new Set<EventStream>();
-  readonly #connections = new Set<SharedConnection>();
+  readonly #streamNumbers = new Set<number>();
+  /** Each with what gives its address's place back. */
+  readonly #connections = new Map<SharedConnection, () => void>();
   readonly framedNames = new FramedNames();
   readonly lenient: LenientTopics;
   #lastNumber = 0;
@@ -110,8 +116,19 @@ export class EdgeSockets implements TopicEdge {
     return this.size >= this.#setup.socketsMax || this.#headBytes >= keptHeadsBytesMax;
   }
 
-  /** A socket that is about to be upgraded. It must be `connected` or `disconnected` in the end. */
-  add(ref: ObjectRef, headBytes = 0): EdgeSocket {
+  /** Event streams that are open. */
+  get streamCount(): number {
+    return this.#streamNumbers.size;
+  }
+
+  /**
+   * A socket that is about to be upgraded. It must be `connected` or `disconnected` in the end.
+   *
+   * @param clientAddress whose it is; undefined for one of many on a connection that is counted itself
+   * @throws StatefulError `address_limit`
+   */
+  add(ref: ObjectRef, headBytes = 0, clientAddress?: string): EdgeSocket {
+    const leave = clientAddress === undefined ? undefined : this.#setup.addresses.socket(clientAddress);
     const number = ++this.#lastNumber;
     const held = this.heldOf(ref);
     const socket = new EdgeSocket(number, ref, {
@@ -119,7 +136,9 @@ export class EdgeSockets implements TopicEdge {
       sendableBytesMax: sendableFactor * this.#setup.backpressureLimitBytes,
       forget: () => {
         this.#byNumber.delete(number);
+        this.#streamNumbers.delete(number);
         this.#headBytes -= headBytes;
+        leave?.();
         held.upgradeEnded(number);
       },
     });
@@ -129,11 +148,12 @@ export class EdgeSockets implements TopicEdge {
     return socket;
   }
 
-  /** A connection that is about to be upgraded, and takes its place until it is forgotten. */
+  /** A connection that is about to be upgraded, and takes its place until it is forgotten. @throws StatefulError `address_limit` */
   addShared(connection: SharedConnection): void {
-    this.#connections.add(connection);
+    this.#connections.set(connection, this.#setup.addresses.socket(connection.clientAddress));
   }
   forgetShared(connection: SharedConnection): void {
+    this.#connections.get(connection)?.();
     this.#connections.delete(connection);
   }
 
@@ -186,6 +206,7 @@ export class EdgeSockets implements TopicEdge {
   }
 
   eventStream(socket: EdgeSocket): EventStream {
+    this.#streamNumbers.add(socket.socketId);
     return new EventStream(socket, this.#streamTopics, this.#setup.backpressureLimitBytes);
   }
 
@@ -231,14 +252,14 @@ export class EdgeSockets implements TopicEdge {
 
   /** Closes every connection, as a host does that goes away. */
   closeAll(code: number, reason: string): void {
-    for (const connection of [...this.#connections]) connection.close(code, reason);
+    for (const connection of [...this.#connections.keys()]) connection.close(code, reason);
     for (const socket of [...this.#byNumber.values()]) socket.close(code, reason);
   }
 
   stop(): void {
     this.#cancelSweep();
     this.lenient.stop();
-    for (const connection of [...this.#connections]) connection.terminate();
+    for (const connection of [...this.#connections.keys()]) connection.terminate();
     for (const socket of [...this.#byNumber.values()]) {
       socket.terminate();
       socket.disconnected(1006, "");
@@ -285,7 +306,7 @@ export class EdgeSockets implements TopicEdge {
 
   /** Each client's connection once. */
   *#readers(): Iterable<Pick<SharedConnection, "close" | "bufferedBytes">> {
-    yield* this.#connections;
+    yield* this.#connections.keys();
     for (const socket of this.#byNumber.values()) if (!socket.isShared) yield socket;
   }
 

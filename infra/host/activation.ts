@@ -206,7 +206,8 @@ export class Activation extends ActivationSockets implements ObjectScope {
 
   // -- what leaves
 
-  publish(topic: string, payload: TopicPayload, except?: SocketAtEdge): void {
+  /** Its position, where the topic has a history. */
+  publish(topic: string, payload: TopicPayload, except?: SocketAtEdge): string | undefined {
     checkTopicName(topic);
     const history = this.histories?.of(topic);
     const keeper = history && this.store?.histories;
@@ -223,6 +224,7 @@ export class Activation extends ActivationSockets implements ObjectScope {
       throw thrown;
     }
     if (history) keeper?.said(topic, payload, history);
+    return position;
   }
 
   get output(): OutputGate | undefined {

@@ -5,12 +5,12 @@ import { EncodedBody, messageBody } from "./message-body.ts";
 import type { AnyObjectClass } from "./object.ts";
 import type { RawSocket } from "./object-socket.ts";
 import type { ClassDefinition } from "./options.ts";
-import { isLongerThan, type SocketData } from "./socket-message.ts";
+import type { SocketData } from "./socket-message.ts";
 import type { SocketBehaviour } from "./socket-route.ts";
 import type { TopicDefinition } from "./topic-options.ts";
 import { clientMessage } from "./topic-payload.ts";
 import type { TopicSchema } from "./topic-schema.ts";
-import { publishedOn, publishedValue, publishFailure } from "./subscription-message.ts";
+import { publishDone, publishedValue, publishFailure, saidOn } from "./subscription-message.ts";
 
 /**
  * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
@@ -20,10 +20,7 @@ import { publishedOn, publishedValue, publishFailure } from "./subscription-mess
 export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition): void {
   if (definition.topics.size === 0) return;
   const behaviours = new Map(
-    [...definition.topics].map(([topic, options]) => [
-      topic,
-      topicBehaviour(topic, options, definition.limits.messageBytesMax),
-    ]),
+    [...definition.topics].map(([topic, options]) => [topic, topicBehaviour(topic, options)]),
   );
   const subscribe = async (context: TopicContext) => {
     await openTopic(definition, context);
@@ -36,11 +33,12 @@ export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition)
     return new Response(null); // Discarded: the edge answers.
   };
   const publish = async (context: TopicContext) => {
+    definition.origins?.check(context.request);
     const { publish, schema } = await openTopic(definition, context);
     if (publish !== "clients") throw serverOnly();
-    context.topics.publish(context.params.topic, postedMessage(schema, context.body));
+    const position = context.topics.publish(context.params.topic, postedMessage(schema, context.body));
     context.set.status = 202;
-    return {};
+    return position === undefined ? {} : { position };
   };
   const parse = messageBody(definition.limits.messageBytesMax);
   // The routes run on HttpContext, which Elysia's types do not know.
@@ -84,11 +82,23 @@ function postedMessage(schema: TopicSchema | undefined, body: unknown): unknown 
   return schema === undefined ? body : schema.received(body);
 }
 
-function topicBehaviour(
-  topic: string,
-  { publish, schema, presence }: TopicDefinition,
-  messageBytesMax: number,
-): SocketBehaviour {
+function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefinition): SocketBehaviour {
+  /** For a client that speaks frames: it is told what became of it, and goes on. */
+  const publishSaid = (socket: RawSocket, message: SocketData) => {
+    const { payload, ref } = saidOn(message);
+    let position: string | undefined;
+    try {
+      if (publish !== "clients") throw serverOnly();
+      const { topics } = socket.data as HttpContext; // set above, by `subscribe`
+      position = topics.publish(topic, publishedValue(schema, payload));
+    } catch (thrown) {
+      if (!(thrown instanceof StatefulError)) throw thrown;
+      socket.tell(publishFailure(thrown, ref));
+      return;
+    }
+    // It stands behind the message in the line of what leaves.
+    if (ref !== undefined) socket.tell(publishDone(ref, position));
+  };
   return {
     open: (socket: RawSocket) => {
       const { request } = socket.data as HttpContext; // set above, by `subscribe`
@@ -96,19 +106,12 @@ function topicBehaviour(
       socket.listen(topic, sinceOf(request), watches && presence !== undefined);
     },
     message(socket: RawSocket, data: SocketData) {
-      if (publish !== "clients") return refuse(socket, serverOnly());
       const { topics } = socket.data as HttpContext; // set above, by `subscribe`
       // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
-      if (socket.kind !== "subscription") return void topics.publish(topic, clientMessage(schema, data));
-      // Of any other socket the machinery has looked at it, and has closed one that sends too much.
-      if (isLongerThan(publishedOn(data).data, messageBytesMax))
-        return refuse(socket, tooLong(messageBytesMax));
-      try {
-        topics.publish(topic, publishedValue(schema, data));
-      } catch (thrown) {
-        if (!(thrown instanceof StatefulError)) throw thrown;
-        refuse(socket, thrown);
-      }
+      if (socket.kind === "subscription") return publishSaid(socket, data);
+      if (publish === "clients") return void topics.publish(topic, clientMessage(schema, data));
+      const error = serverOnly();
+      socket.close(error.closeCode, error.message);
     },
     drain() {
       // Nothing is waiting here: a subscriber only listens.
@@ -121,17 +124,4 @@ function topicBehaviour(
 
 function serverOnly(): StatefulError {
   return new StatefulError("topic_closed", "This topic is published by the server only.");
-}
-
-function tooLong(messageBytesMax: number): StatefulError {
-  return new StatefulError(
-    "body_too_large",
-    `The message is over the class's limit of ${messageBytesMax} bytes.`,
-  );
-}
-
-/** A message is not taken. A client that speaks frames is told, and goes on; for others there is nothing to tell it with. */
-function refuse(socket: RawSocket, error: StatefulError): void {
-  if (socket.kind === "subscription") socket.tell(publishFailure(error));
-  else socket.close(error.closeCode, error.message);
 }

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { SocketOwner } from "../../infra/edge/edge-socket.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { anyAddress } from "../support/any-address.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
@@ -31,6 +32,7 @@ function listen(backpressureLimitBytes = 1024) {
   const publishNatively = (name: string, message: SocketData) => void native.push([name, message]);
   const unowned = { seek: () => undefined, owns: () => undefined };
   const sockets = new EdgeSockets({
+    addresses: anyAddress,
     clock,
     publishNatively,
     socketsMax: 10,
