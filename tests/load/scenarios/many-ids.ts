@@ -45,7 +45,7 @@ export const idsInMemory: Scenario = {
   bystanderP99Ms: 1500,
   async run(stage) {
     const before = await awake(stage);
-    await ask(stage, "GET /memo/object-{n}", stage.size(1_000_000, 1000));
+    await ask(stage, "GET /memo/object-{n}", stage.size(1_000_000, 300));
     await letGo(stage, before);
   },
   serves: async (stage) => (await stage.ask("/memo/object-1")).ok,
