@@ -2,8 +2,8 @@ import type { Clock } from "../lib/clock.ts";
 
 /** How long requests are served in one turn of the event loop. Smaller: more turns for the same; larger: others wait longer for theirs. */
 export const requestTurnMsMax = 25;
-/** Of those that have waited, so many are let in at once: what each takes is known only when it has had its answer. */
-export const admittedPerTurnMax = 8;
+/** Steps of promises between one that has waited and the next: by then it has looked for its object, and its handler has begun. */
+const stepsBetween = 16;
 
 /**
  * Turns for requests. Bun takes new connections one after the other for as long as there are any, and has the first request of each
@@ -49,9 +49,9 @@ export class RequestTurns {
 
   async #admit(): Promise<void> {
     this.#begin();
-    for (let count = 0; count < admittedPerTurnMax && !this.#hasLasted; count++) {
+    while (this.#waiting.length > 0 && !this.#hasLasted) {
       this.#waiting.shift()?.();
-      await undefined; // Until what was let in has done what it does at once.
+      for (let step = 0; step < stepsBetween; step++) await undefined;
     }
   }
 }

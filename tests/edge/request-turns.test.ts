@@ -21,7 +21,7 @@ function turnsOf() {
   };
   const nextTurn = async () => {
     for (const callback of due.splice(0)) callback();
-    for (let n = 0; n < 20; n++) await undefined;
+    for (let n = 0; n < 200; n++) await undefined;
   };
   return { turns, ask, served, nextTurn, due };
 }
