@@ -15,6 +15,7 @@ import { ActivationTable } from "../../infra/host/activation-table.ts";
 import type { LoadedClass } from "../../infra/host/class-folder.ts";
 import { objectCalls } from "../../infra/host/object-calls.ts";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
+import { callsPerTurn, Turns } from "../../infra/host/turns.ts";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import type { Directory, HostLoad, HostRecord } from "../../infra/lease/directory.ts";
 import { type RunningLeases, startLeases } from "../../infra/lease/lease-keeper.ts";
@@ -34,7 +35,7 @@ import type { ServerConfig } from "./config.ts";
 import { Drain, drainShares, lameDuck } from "./drain.ts";
 import { Frontend } from "./frontend.ts";
 import { HostLinks } from "./host-links.ts";
-import { hostMetrics } from "./host-metrics.ts";
+import { hostMetrics, type MeteredHost } from "./host-metrics.ts";
 import { MemoryGauge } from "./memory-gauge.ts";
 import { MemoryWatch } from "./memory-watch.ts";
 import { Mover } from "./mover.ts";
@@ -292,7 +293,8 @@ export class RunningHost {
   // -- wiring
 
   async #run(directory: Directory): Promise<HostParts> {
-    const callsFrom = objectCalls((request, chain) => this.parts.dispatcher.call(request, chain));
+    const turns = new Turns(this.#clock, callsPerTurn);
+    const callsFrom = objectCalls((request, chain) => this.parts.dispatcher.call(request, chain), turns);
     let table: ActivationTable | undefined;
     const leases = await startLeases({
       ...{ directory, clock: this.#clock, log: this.log, onSession: this.#options.onSession },
@@ -355,8 +357,16 @@ export class RunningHost {
       }),
       admin: new AdminRoutes({
         ...{ token, dispatcher, owners, storedObjects: directory, log: this.log },
-        metrics: () => hostMetrics({ table, links, sockets: this.#sockets, addresses: this.#addresses }),
+        metrics: () => hostMetrics(this.#metered(table, links)),
       }),
+    };
+  }
+
+  #metered(table: ActivationTable, links: HostLinks): MeteredHost {
+    const openRequests = () => this.#frontend.requests.open;
+    return {
+      ...{ table, links, openRequests },
+      ...{ sockets: this.#sockets, addresses: this.#addresses, routes: this.#routes, gauge: this.#memory },
     };
   }
 

@@ -190,6 +190,7 @@ export class Activation extends ActivationSockets implements ObjectScope {
   #hold(response: Response, event: HttpEvent): Response {
     try {
       const held: HeldStream = new HeldStream(response, {
+        turn: (bytes) => this.machine.streamTurns.take(bytes),
         released: () => this.released(event),
         ended: () => {
           this.streamEnded(held);
