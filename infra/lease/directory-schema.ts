@@ -119,6 +119,14 @@ const migrations: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    version: 6,
+    statements: [
+      // By how many ms `now` was ahead of the clock at the latest write. NULL: not. The version before this one leaves it as it
+      // is, and `now` with it wherever the clock is behind; so what it says stays true.
+      `ALTER TABLE directory ADD COLUMN ahead INTEGER`,
+    ],
+  },
 ];
 
 interface Migration {
