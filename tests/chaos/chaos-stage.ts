@@ -1,7 +1,12 @@
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ask } from "../continuity/stage.ts";
 import { HostProcess } from "../support/host-process.ts";
 import { Sqld } from "../support/sqld.ts";
 import { until } from "../support/wait.ts";
+import { pidsFile, startJanitor } from "./janitor.ts";
 import { type Means, missingMeans } from "./means.ts";
 import { Network } from "./network.ts";
 import { SmallDisk } from "./small-disk.ts";
@@ -29,8 +34,9 @@ export class ChaosStage {
   readonly #closing: (() => unknown)[] = [];
   readonly #servers = new Map<"primary" | "replica", Sqld>();
   readonly #clocks: WrongClock[] = [];
-  /** Of all processes with such a clock that there have been. */
-  readonly #clockPids = new Set<number>();
+  /** Of all processes that there have been. */
+  readonly #pids = new Set<number>();
+  readonly #folder = mkdtempSync(join(tmpdir(), "chaos-"));
   #network: Network | undefined;
   #disk: SmallDisk | undefined;
   /** How far the primary's clock is ahead of the machine's. */
@@ -151,6 +157,7 @@ export class ChaosStage {
   }
 
   async #build(): Promise<void> {
+    this.#closing.push(() => rm(this.#folder, { recursive: true }));
     const network = await Network.open(replicaIndex + 1);
     this.#network = network;
     this.#closing.push(() => network.close());
@@ -159,9 +166,14 @@ export class ChaosStage {
       this.#disk = disk;
       this.#closing.push(() => disk.close());
     }
-    if (!this.without.includes("clocks"))
-      for (let index = 0; index <= primaryIndex; index += 1) this.#clocks.push(await WrongClock.open());
-    this.#closing.push(() => this.#removeClocks());
+    const { bridge, namespaces } = network;
+    const remains = { bridge, namespaces, disk: this.#disk?.folder ?? "", folder: this.#folder };
+    this.#closing.push(startJanitor(remains));
+    for (let index = 0; index <= primaryIndex && !this.without.includes("clocks"); index += 1)
+      this.#clocks.push(await WrongClock.open(join(this.#folder, `clock-${index}`)));
+    this.#closing.push(() => {
+      for (const pid of this.#pids) removeClockRemains(pid);
+    });
     const folder = this.#disk === undefined ? {} : { folder: this.#disk.folder };
     const place = { ...network.place(primaryIndex), env: this.#clockOf(primaryIndex), ...folder };
     const primary = await Sqld.start(undefined, place);
@@ -198,12 +210,8 @@ export class ChaosStage {
   }
 
   #notePids(): void {
-    for (const { pid } of [...this.hosts, ...this.#servers.values()]) this.#clockPids.add(pid);
-  }
-
-  #removeClocks(): void {
-    for (const clock of this.#clocks) clock.close();
-    for (const pid of this.#clockPids) removeClockRemains(pid);
+    for (const { pid } of [...this.hosts, ...this.#servers.values()]) this.#pids.add(pid);
+    writeFileSync(join(this.#folder, pidsFile), [...this.#pids].join("\n"));
   }
 
   #indexOf(station: Station): number {

@@ -20,16 +20,17 @@ export const hardCases = {
     needs: "disk",
     touches: "everything",
     async play(strike) {
-      const moving = strike.moveAll();
+      const moving = [strike.moveAll()];
       await strike.stage.disk.fill();
       strike.note("the primary's disk is full, and objects move");
       try {
-        await Promise.all([moving, strike.moveAll(), strike.wait({ min: 500, max: 1.5 * leaseTtlMs })]);
+        moving.push(strike.moveAll());
+        await strike.wait({ min: 500, max: 1.5 * leaseTtlMs });
       } finally {
         await strike.stage.disk.free();
         strike.note("the primary's disk has room");
       }
-      await strike.moveAll();
+      await Promise.all(moving);
     },
   },
   /** What the replica says is long untrue, and then the log that it follows begins anew. */

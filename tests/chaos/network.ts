@@ -32,6 +32,14 @@ export class Network {
     return network;
   }
 
+  get bridge(): string {
+    return this.#ways.bridge;
+  }
+
+  get namespaces(): readonly string[] {
+    return this.#ways.namespaces;
+  }
+
   place(index: number): Place {
     const place = this.#places[index];
     if (place === undefined) throw new Error(`There is no place ${index} in this network.`);

@@ -1,6 +1,5 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { rename } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
@@ -9,22 +8,23 @@ const noticedWithinMs = 1_000;
 
 /** The wall clock of one process, which may be set; its monotonic clock goes on as before. By libfaketime, which the process preloads. */
 export class WrongClock {
-  readonly #folder = mkdtempSync(join(tmpdir(), "chaos-clock-"));
+  readonly #file: string;
   readonly #library: string;
 
-  private constructor(library: string) {
+  private constructor(file: string, library: string) {
+    this.#file = file;
     this.#library = library;
-    process.on("exit", this.#remove);
   }
 
   static isPossible(): boolean {
     return libraryFile() !== undefined;
   }
 
-  static async open(): Promise<WrongClock> {
+  /** @param file where it is written how far it is ahead; whoever asks for the clock removes it */
+  static async open(file: string): Promise<WrongClock> {
     const library = libraryFile();
     if (library === undefined) throw new Error("libfaketime is not installed (apt-get install libfaketime).");
-    const clock = new WrongClock(library);
+    const clock = new WrongClock(file, library);
     await clock.#write(0);
     return clock;
   }
@@ -43,17 +43,6 @@ export class WrongClock {
   async shift(byMs: number): Promise<void> {
     await this.#write(byMs);
     await Bun.sleep(noticedWithinMs); // the library does not say when it has looked
-  }
-
-  close(): void {
-    process.off("exit", this.#remove);
-    this.#remove();
-  }
-
-  readonly #remove = (): void => rmSync(this.#folder, { recursive: true, force: true });
-
-  get #file(): string {
-    return join(this.#folder, "offset");
   }
 
   /** In one step: it must never be read half. */
