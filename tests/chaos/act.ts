@@ -119,7 +119,7 @@ export class Act {
     }
     const struck = new Set(stage.hosts.flatMap((host, edge) => (strike.struck.has(host) ? [edge] : [])));
     this.windows.push({ fault: name, fromMs, toMs: performance.now(), struck });
-    this.#checking.checkSometimes(({ offences }) => {
+    this.#checking.checkSometimes(this.participants.open, ({ offences }) => {
       this.#isContradicted ||= offences.length > 0;
     });
   }
@@ -128,7 +128,7 @@ export class Act {
     if (name === farAhead) return this.#jumpFarAhead(strike);
     if (name !== twoAtOnce) return faultOf(name)?.play(strike);
     strike.isWithAnother = true;
-    const [one, other] = strike.random.pick(pairsOf(this.#setup.faults));
+    const [one, other] = strike.random.pick(pairsOf(strike.stage.without));
     strike.note("two at once:");
     await Promise.all([one.play(strike), other.play(strike)]);
   }

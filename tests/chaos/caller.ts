@@ -26,10 +26,16 @@ export class Caller {
   readonly #stop = new AbortController();
   #n = 0;
   #lastText = "";
+  #open: Call | undefined;
   #running: Promise<void> | undefined;
 
   constructor(setup: CallerSetup) {
     this.#setup = setup;
+  }
+
+  /** What is asked and not answered yet: it may have acted already. */
+  get open(): readonly Call[] {
+    return this.#open === undefined ? [] : [this.#open];
   }
 
   start(): void {
@@ -60,8 +66,11 @@ export class Caller {
     const label = `${host.region}#${this.#n}`;
     const input = this.#choose(label);
     const calledAtMs = performance.now();
+    const asked = { object, edge, label, input, calledAtMs, endedAtMs: Number.POSITIVE_INFINITY };
+    this.#open = { ...asked, outcome: { kind: "unknown", code: "not answered yet" } };
     const outcome = await outcomeOf(host.url(`/${object}/${input.of}`), input);
-    told({ object, edge, label, input, calledAtMs, endedAtMs: performance.now(), outcome });
+    this.#open = undefined;
+    told({ ...asked, endedAtMs: performance.now(), outcome });
     if (outcome.kind === "ok" && typeof outcome.value === "string") this.#lastText = outcome.value;
     return outcome;
   }

@@ -7,5 +7,5 @@ declare const self: Worker;
 const calls: Call[] = [];
 self.onmessage = ({ data }: MessageEvent<CheckRequest>) => {
   for (const call of data.calls) calls.push(call);
-  self.postMessage(checkCalls(calls));
+  self.postMessage(checkCalls([...calls, ...data.open]));
 };

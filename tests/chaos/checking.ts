@@ -5,6 +5,8 @@ import type { Call } from "./operations.ts";
 export interface CheckRequest {
   /** What has been seen since the last request. */
   readonly calls: readonly Call[];
+  /** What is under way: it may have acted, and is not to be kept. */
+  readonly open: readonly Call[];
 }
 
 /** Of the time, at most one part in so many goes to checks that are made on the way. */
@@ -21,11 +23,15 @@ export class Checking {
     this.#unsent.push(call);
   }
 
-  /** Begins a check, unless one is under way or was made a moment ago; `then` is told what was found. */
-  checkSometimes(then: (found: CallsFindings) => void): void {
+  /**
+   * Begins a check, unless one is under way or was made a moment ago; `then` is told what was found.
+   *
+   * @param open calls that are not answered yet
+   */
+  checkSometimes(open: readonly Call[], then: (found: CallsFindings) => void): void {
     if (this.#running !== undefined || performance.now() < this.#nextAtMs) return;
     const startedAtMs = performance.now();
-    this.#running = this.#ask().then((found) => {
+    this.#running = this.#ask(open).then((found) => {
       this.#running = undefined;
       const tookMs = performance.now() - startedAtMs;
       this.#nextAtMs = performance.now() + idleShare * tookMs;
@@ -38,18 +44,18 @@ export class Checking {
   /** All that there is. */
   async checkAll(): Promise<CallsFindings> {
     await this.#running;
-    return this.#ask();
+    return this.#ask([]);
   }
 
   close(): void {
     this.#worker.terminate();
   }
 
-  #ask(): Promise<CallsFindings> {
+  #ask(open: readonly Call[]): Promise<CallsFindings> {
     const { promise, resolve, reject } = Promise.withResolvers<CallsFindings>();
     this.#worker.onmessage = ({ data }: MessageEvent<CallsFindings>) => resolve(data);
     this.#worker.onerror = ({ message }) => reject(new Error(message));
-    this.#worker.postMessage({ calls: this.#unsent } satisfies CheckRequest);
+    this.#worker.postMessage({ calls: this.#unsent, open } satisfies CheckRequest);
     this.#unsent = [];
     return promise;
   }

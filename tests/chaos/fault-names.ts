@@ -25,11 +25,11 @@ export function needOf(name: FaultName): Means | undefined {
   return name === farAhead ? "clocks" : single[name]?.needs;
 }
 
-/** All that can be met by another fault at the same time, without the two being one. */
-export function pairsOf(names: readonly FaultName[]): (readonly [Fault, Fault])[] {
-  const candidates = names
-    .flatMap((name) => faultOf(name) ?? [])
-    .filter(({ touches }) => touches !== "everything");
+/** All that can be met by another fault at the same time, without the two being one, on a machine that lacks some means. */
+export function pairsOf(without: readonly Means[]): (readonly [Fault, Fault])[] {
+  const candidates = Object.values<Fault>(faults).filter(
+    ({ needs }) => needs === undefined || !without.includes(needs),
+  );
   return candidates.flatMap((one, index) =>
     candidates
       .slice(index + 1)

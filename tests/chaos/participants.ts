@@ -57,6 +57,11 @@ export class Participants {
     return this.#crowd.notes.reduce((sum, { told }) => sum + told.length, 0);
   }
 
+  /** Calls that are not answered yet. */
+  get open(): readonly Call[] {
+    return this.#callers.flatMap(({ open }) => open);
+  }
+
   start(): void {
     for (const one of [...this.#callers, ...this.#speakers]) one.start();
     this.#crowd.start();
