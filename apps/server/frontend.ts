@@ -17,6 +17,13 @@ import type { ServerConfig } from "./config.ts";
 import type { HostParts } from "./host.ts";
 
 type Socket = ServedClient | LinkSocket;
+/** What a frontend needs of a server: Bun's, or one on a network that a simulation has made. */
+export type SocketServer = Pick<
+  Server<Socket>,
+  "port" | "pendingRequests" | "reload" | "stop" | "publish" | "upgrade" | "requestIP"
+>;
+/** As `Bun.serve`. */
+export type Serve = (options: Bun.Serve.Options<Socket>) => SocketServer;
 type Answer = Response | undefined | Promise<Response | undefined>;
 type RouteHandler = (request: Bun.BunRequest) => Response | Promise<Response>;
 
@@ -39,7 +46,8 @@ export class Frontend implements DispatcherFrontend {
   readonly #clock: Clock;
   #pulse: ClientPulse | undefined;
   readonly #clientScript = new ClientScript();
-  #server: Server<Socket> | undefined;
+  readonly #serve: Serve;
+  #server: SocketServer | undefined;
   /** Once the host goes away: requests taken since. */
   #takenLeaving: number | undefined;
 
@@ -48,8 +56,10 @@ export class Frontend implements DispatcherFrontend {
     classes: ReadonlyMap<string, ClassRuntime>,
     parts: () => HostParts | undefined,
     clock: Clock,
+    serve: Serve = Bun.serve<Socket>,
   ) {
     this.#clock = clock;
+    this.#serve = serve;
     this.#config = config;
     this.#classes = classes;
     this.#parts = parts;
@@ -61,7 +71,7 @@ export class Frontend implements DispatcherFrontend {
 
   /** Throws where the port is taken. Until the host runs, everything is answered with 503. */
   listen(): void {
-    this.#server = Bun.serve<Socket>(this.#options());
+    this.#server = this.#serve(this.#options());
     this.#pulse = new ClientPulse(this.#clock, this.#config.socketIdleTimeoutMs);
   }
 

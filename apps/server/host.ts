@@ -21,6 +21,7 @@ import { processOfSession } from "../../infra/lease/session-id.ts";
 import { type Clock, systemClock, withTimeLimit } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
+import type { Dial } from "../../infra/link/websocket-transport.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import { AlarmSweeper } from "../../infra/storage/alarm-sweeper.ts";
 import { StoredReader } from "../../infra/storage/stored-reader.ts";
@@ -28,7 +29,7 @@ import { alarmWakes } from "./alarm-wakes.ts";
 import { ClassSet } from "./class-set.ts";
 import type { ServerConfig } from "./config.ts";
 import { Drain, drainShares, lameDuck } from "./drain.ts";
-import { Frontend } from "./frontend.ts";
+import { Frontend, type Serve } from "./frontend.ts";
 import { HostLinks } from "./host-links.ts";
 import { hostMetrics } from "./host-metrics.ts";
 import { MemoryGauge } from "./memory-gauge.ts";
@@ -46,6 +47,8 @@ export interface HostOptions {
   readonly directory?: Directory;
   /** As `LeaseOptions.onSession`: told of each session before it is asked for, and `""` when all were handed back. */
   readonly onSession?: (session: string) => void;
+  /** How it listens, and how it reaches other hosts, where that is not the network of this machine. */
+  readonly network?: { readonly serve: Serve; readonly dial: Dial };
 }
 
 /** How long a stopping host lets open requests finish before it gives its objects up. */
@@ -132,7 +135,9 @@ export class RunningHost {
       seek: (held) => this.#running?.registrar.seek(held),
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
-    this.#frontend = new Frontend(config, this.#classes.runtimes, () => this.#running, this.#clock);
+    const { runtimes } = this.#classes;
+    const serve = options.network?.serve;
+    this.#frontend = new Frontend(config, runtimes, () => this.#running, this.#clock, serve);
   }
 
   get hostId(): string {
@@ -309,7 +314,7 @@ export class RunningHost {
     });
     this.#learnClasses(leases.hosts);
     const links = new HostLinks({
-      ...{ config: this.config, clock: this.#clock, log: this.log },
+      ...{ config: this.config, clock: this.#clock, log: this.log, dial: this.#options.network?.dial },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
       refreshHosts: () => this.#refreshHosts(leases),
