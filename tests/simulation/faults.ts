@@ -9,7 +9,13 @@ export type Fault = { readonly atMs: number } & (
   | { readonly kind: "freeze"; readonly host: string; readonly forMs: number }
   | { readonly kind: "drain"; readonly host: string; readonly downMs: number }
   | { readonly kind: "move"; readonly object: string; readonly to: string; readonly by: string }
-  | { readonly kind: "cut"; readonly from: string; readonly to: string; readonly forMs: number; readonly bothWays: boolean }
+  | {
+      readonly kind: "cut";
+      readonly from: string;
+      readonly to: string;
+      readonly forMs: number;
+      readonly bothWays: boolean;
+    }
   | { readonly kind: "break"; readonly host: string }
   | { readonly kind: "storm"; readonly forMs: number; readonly share: number; readonly lateMs: number }
   | { readonly kind: "outage"; readonly forMs: number }
@@ -58,7 +64,8 @@ export function drawFaults(random: SeededRandom, settings: WorldSettings, stage:
   if (kinds.length === 0) kinds.push("crash", "move");
   for (let atMs = stage.fromMs; atMs < stage.toMs; atMs += 2 * everyMs * random.next()) {
     faults.push(draw(random, settings, stage, atMs, kinds));
-    if (random.isLucky(heelsChance)) faults.push(draw(random, settings, stage, atMs + heelsMs * random.next(), kinds));
+    if (random.isLucky(heelsChance))
+      faults.push(draw(random, settings, stage, atMs + heelsMs * random.next(), kinds));
   }
   return faults.map((fault) => ({ ...fault, atMs: Math.round(fault.atMs * 10) / 10 }));
 }
@@ -90,11 +97,23 @@ function draw(
     case "break":
       return { atMs, kind, host };
     case "storm":
-      return { atMs, kind, forMs: random.between(500, ttlMs), share: random.next() * 0.5, lateMs: random.between(100, ttlMs) };
+      return {
+        atMs,
+        kind,
+        forMs: random.between(500, ttlMs),
+        share: random.next() * 0.5,
+        lateMs: random.between(100, ttlMs),
+      };
     case "outage":
       return { atMs, kind, forMs: random.between(200, 1.5 * ttlMs) };
     case "turbulence":
-      return { atMs, kind, forMs: random.between(500, 6_000), share: random.next() * 0.3, delayMs: random.between(100, 3_000) };
+      return {
+        atMs,
+        kind,
+        forMs: random.between(500, 6_000),
+        share: random.next() * 0.3,
+        delayMs: random.between(100, 3_000),
+      };
     case "primary clock": {
       // Ahead by less than the margin of a lease, or back by as much as it likes; beyond the bounds by more.
       const aheadMs = (ttlMs / 9) * (beyondBounds ? 15 : 0.25) * random.next();
@@ -135,13 +154,16 @@ export class FaultPlayer {
   /** Everything is mended, and nothing happens from here on. */
   end(): void {
     this.#isOver = true;
-    const { world } = { world: this.#world };
+    const world = this.#world;
     world.network.mendAll();
     world.storm = noStorm;
     world.primary.isDown = false;
     world.primary.replicaLagMs = 30;
     for (const host of world.hosts.values()) {
       host.thaw();
+      // Hosts whose clocks are half a minute apart do not link, and say so.
+      host.setClockRight();
+      host.isSupervised = true; // one that drains by now comes back
       host.start();
     }
   }
@@ -222,14 +244,20 @@ export class FaultPlayer {
     const request = new Request(url, { method: "POST", headers, body: JSON.stringify({ host: to }) });
     world.connect(world.clientPlace("operator", "iad"), by, request, {
       opened: (end) => end.close(1002, ""),
-      answered: (status, body) => world.journal(`move of ${object} to ${to}: ${status} ${body.slice(0, 160)}`),
+      answered: (status, body) =>
+        world.journal(`move of ${object} to ${to}: ${status} ${body.slice(0, 160)}`),
       failed: () => world.journal(`move of ${object} to ${to}: no answer`),
     });
   }
 
   #cut(from: string, to: string, forMs: number, bothWays: boolean): void {
     const { network } = this.#world;
-    const ways: readonly (readonly [string, string])[] = bothWays ? [[from, to], [to, from]] : [[from, to]];
+    const ways: readonly (readonly [string, string])[] = bothWays
+      ? [
+          [from, to],
+          [to, from],
+        ]
+      : [[from, to]];
     for (const [start, end] of ways) network.cut(start, end);
     this.#afterwards(forMs, () => {
       for (const [start, end] of ways) network.mend(start, end);

@@ -95,7 +95,12 @@ export class Run {
     this.#world = new World(settings, scheduler, databases, isTold);
     this.#player = new FaultPlayer(this.#world);
     this.#endMs = options.faultsEndMs ?? faultsEndMs;
-    const stage = { hosts: [...this.#world.hosts.keys()], objects, fromMs: startMs, toMs: faultsEndMs - 1_000 };
+    const stage = {
+      hosts: [...this.#world.hosts.keys()],
+      objects,
+      fromMs: startMs,
+      toMs: faultsEndMs - 1_000,
+    };
     this.#faults = options.faults ?? drawFaults(new SeededRandom(seed ^ 0xfa17), settings, stage);
     this.#topics = new TopicCheck(this.#world);
     const memos = new MemoCheck(this.#world);
@@ -108,7 +113,13 @@ export class Run {
     });
     this.#listeners = regions.slice(0, 2).map((region, index) => {
       const place = world.clientPlace(`listener-${index + 1}`, region);
-      return new Listener({ world, random: this.#random.fork(), place, objects: topical, check: this.#topics });
+      return new Listener({
+        world,
+        random: this.#random.fork(),
+        place,
+        objects: topical,
+        check: this.#topics,
+      });
     });
   }
 
@@ -135,9 +146,11 @@ export class Run {
     const missing = new Set<string>();
     for (const host of hosts.keys()) for (const key of sums) missing.add(`${key} at ${host}`);
     for (const host of hosts.keys()) for (const key of sums) this.#probe(key, host, missing);
-    while (missing.size > 0 && scheduler.nowMs - fromMs < healLimitMs) scheduler.runUntil(scheduler.nowMs + 500);
+    while (missing.size > 0 && scheduler.nowMs - fromMs < healLimitMs)
+      scheduler.runUntil(scheduler.nowMs + 500);
     this.#healedMs = scheduler.nowMs - fromMs;
-    for (const each of missing) this.#world.violation(`healing: ${each} was not served within ${healLimitMs} ms`);
+    for (const each of missing)
+      this.#world.violation(`healing: ${each} was not served within ${healLimitMs} ms`);
     // What was published meanwhile has the time to arrive; then all is quiet, and everything is read once more.
     for (const caller of this.#callers) caller.stop();
     scheduler.runUntil(scheduler.nowMs + 10_000);
@@ -169,7 +182,8 @@ export class Run {
       if (applied !== undefined) this.#judgeApplied(key, own, applied);
       this.#judgeOrder(key, own, applied);
     }
-    for (const listener of this.#listeners) for (const [key, check] of listener.checks) this.#judgeHeard(key, check.ops);
+    for (const listener of this.#listeners)
+      for (const [key, check] of listener.checks) this.#judgeHeard(key, check.ops);
   }
 
   /** Nothing that was acknowledged is missing or there twice, and nothing is there that was refused. */
@@ -183,8 +197,10 @@ export class Run {
       const isDone = outcome.kind === "answered" && (outcome.exchanged ?? true);
       const isNot = outcome.kind === "refused" || (outcome.kind === "answered" && !isDone);
       if (count > 1) this.#world.violation(`durable: ${question.op} of ${key} was applied ${count} times`);
-      else if (isDone && count === 0) this.#world.violation(`durable: ${question.op} of ${key}, acknowledged, is lost`);
-      else if (isNot && count === 1) this.#world.violation(`durable: ${question.op} of ${key}, refused, is there`);
+      else if (isDone && count === 0)
+        this.#world.violation(`durable: ${question.op} of ${key}, acknowledged, is lost`);
+      else if (isNot && count === 1)
+        this.#world.violation(`durable: ${question.op} of ${key}, refused, is there`);
     }
     for (const op of times.keys()) this.#world.violation(`durable: ${op} of ${key} was never asked for`);
   }
@@ -196,11 +212,15 @@ export class Run {
     const done = new Set(applied);
     const possible = operations.filter(
       ({ question, outcome }) =>
-        outcome.kind !== "unknown" || question.kind === "read" || applied === undefined || done.has(question.op),
+        outcome.kind !== "unknown" ||
+        question.kind === "read" ||
+        applied === undefined ||
+        done.has(question.op),
     );
     const verdict = judge(possible);
     if (verdict === "undecided") this.#undecided += 1;
-    if (verdict === "not linearizable") this.#world.violation(`linearizability: no order explains what ${key} answered`);
+    if (verdict === "not linearizable")
+      this.#world.violation(`linearizability: no order explains what ${key} answered`);
   }
 
   /** A listener has heard all that was acknowledged, and nothing but what was applied, in that order. */
@@ -220,7 +240,8 @@ export class Run {
     for (const { key: asked, question, outcome } of this.#operations) {
       if (asked !== key || question.kind === "read" || outcome.kind !== "answered") continue;
       const isSaid = outcome.exchanged ?? true;
-      if (isSaid && !heardOps.has(question.op)) this.#world.violation(`topics: ${question.op} of ${key} was not heard`);
+      if (isSaid && !heardOps.has(question.op))
+        this.#world.violation(`topics: ${question.op} of ${key} was not heard`);
     }
   }
 

@@ -75,7 +75,8 @@ class Search {
 
   #isNew(from: number, total: number): boolean {
     let key = `${from} ${total} `;
-    for (let index = from; index < this.#isDone.length; index += 1) if (this.#isDone[index] === true) key += `${index},`;
+    for (let index = from; index < this.#isDone.length; index += 1)
+      if (this.#isDone[index] === true) key += `${index},`;
     if (this.#seen.has(key)) return false;
     this.#seen.add(key);
     return true;

@@ -1,3 +1,4 @@
+import type { Activation } from "../../../infra/host/activation.ts";
 import type { LeaseRow } from "../world/primary.ts";
 import type { World } from "../world/world.ts";
 
@@ -31,9 +32,12 @@ export class OneCopyCheck {
       if (before === undefined || before === row) continue;
       const isTaken = row.session !== before.session && row.session !== "";
       if (isTaken) this.activations += 1;
-      if (row.epoch < before.epoch) this.#wrong(`the epoch of ${row.key} fell from ${before.epoch} to ${row.epoch}`);
+      if (row.epoch < before.epoch)
+        this.#wrong(`the epoch of ${row.key} fell from ${before.epoch} to ${row.epoch}`);
       else if (isTaken && row.epoch === before.epoch)
-        this.#wrong(`${row.key} went from "${before.session}" to "${row.session}" under one epoch, ${row.epoch}`);
+        this.#wrong(
+          `${row.key} went from "${before.session}" to "${row.session}" under one epoch, ${row.epoch}`,
+        );
     }
   }
 
@@ -41,7 +45,8 @@ export class OneCopyCheck {
   accepted(key: string, hostName: string): void {
     this.accepts += 1;
     const parts = this.#world.hosts.get(hostName)?.running?.parts;
-    const activation = parts?.table.running(key);
+    // Also one that is about to move, and waits for what it has begun.
+    const activation = parts === undefined ? undefined : activationOf(parts.table.all(), key);
     if (parts === undefined || activation === undefined)
       return this.#wrongOfCopies(`${hostName} takes an event of ${key}, which does not run there`);
     const { epoch } = activation;
@@ -67,4 +72,9 @@ export class OneCopyCheck {
   #wrongOfCopies(what: string): void {
     if (!this.#world.settings.beyondBounds) this.#world.violation(`one copy: ${what}`);
   }
+}
+
+function activationOf(all: Iterable<Activation>, key: string): Activation | undefined {
+  for (const activation of all) if (activation.ref.key === key) return activation;
+  return undefined;
 }

@@ -29,7 +29,8 @@ export class TopicCheck {
   #heard(place: string, op: string): void {
     this.heard += 1;
     const before = this.#said.get(place);
-    if (before !== undefined && before !== op) this.#wrong(`${place} is ${before} to one and ${op} to another`);
+    if (before !== undefined && before !== op)
+      this.#wrong(`${place} is ${before} to one and ${op} to another`);
     this.#said.set(place, op);
   }
 
@@ -65,7 +66,11 @@ export class ListenerCheck {
       this.#told.wrong(`${this.#name} was told at ${position} that what came after ${this.since} is lost`);
     const before = this.#at;
     const now = placeOf(position);
-    if (before !== undefined && recovered === true && (now.history !== before.history || now.place !== before.place))
+    if (
+      before !== undefined &&
+      recovered === true &&
+      (now.history !== before.history || now.place !== before.place)
+    )
       this.#told.wrong(`${this.#name} stands at ${this.since} and was told ${position}`);
     this.#at = now;
   }
@@ -74,7 +79,8 @@ export class ListenerCheck {
     if (position === undefined) return this.#told.wrong(`${this.#name} heard ${op} at no place`);
     const now = placeOf(position);
     const before = this.#at;
-    if (before === undefined) this.#told.wrong(`${this.#name} heard ${op} before it was told where it stands`);
+    if (before === undefined)
+      this.#told.wrong(`${this.#name} heard ${op} before it was told where it stands`);
     else if (now.history !== before.history || now.place !== before.place + 1)
       this.#told.wrong(`${this.#name} heard ${position} after ${this.since}`);
     this.#at = now;

@@ -60,7 +60,8 @@ export class Caller {
       operations.push({ key, question, invokedAtMs, returnedAtMs, outcome });
       if (outcome.kind === "answered") this.#totals.set(key, outcome.total);
       world.scheduler.note(`${key} ${JSON.stringify(outcome)}`);
-      if (world.isTold) world.journal(`${key} at ${host}: ${JSON.stringify(question)} → ${JSON.stringify(outcome)}`);
+      if (world.isTold)
+        world.journal(`${key} at ${host}: ${JSON.stringify(question)} → ${JSON.stringify(outcome)}`);
       done(outcome);
     });
   }
@@ -101,7 +102,12 @@ export class Caller {
   }
 
   /** @param told the status, 0 where there was none */
-  #request(key: string, host: string, question: Question, told: (status: number, body: unknown) => void): void {
+  #request(
+    key: string,
+    host: string,
+    question: Question,
+    told: (status: number, body: unknown) => void,
+  ): void {
     const { world, place } = this.#setup;
     let isOver = false;
     const once = (status: number, body: unknown) => {

@@ -14,6 +14,8 @@ import { beginningMs } from "./simulated-process.ts";
 let scheduler = new Scheduler(settle);
 let random = new SeededRandom(0);
 const bytesUsed = 64 * 1024 * 1024;
+/** No run lasts as long. Elysia sets a timer beyond it where it compiles a handler: in the first run of a process, and in no other. */
+const runMsMax = 120_000;
 /** More than the pool of nanoid ever holds, so that asking for so many characters empties it. */
 const nanoidPoolChars = 32_768;
 
@@ -42,7 +44,8 @@ export function replaceGlobals(): void {
   Date.now = () => Math.floor(scheduler.current?.clock.wallMs() ?? beginningMs + scheduler.nowMs);
   performance.now = () => scheduler.current?.clock.monotonicMs() ?? scheduler.nowMs;
   const later = (delayMs: number, run: () => void) => scheduler.after(delayMs, scheduler.current, run);
-  const timer = (callback: () => void, delayMs = 0) => later(delayMs, callback);
+  const timer = (callback: () => void, delayMs = 0) =>
+    delayMs > runMsMax ? () => undefined : later(delayMs, callback);
   // What a timer is called is nobody's business but that of whoever cancels it: here it is the function that does.
   Object.assign(globalThis, {
     setImmediate: timer,

@@ -13,13 +13,16 @@ export function dialler(world: World, from: Place): Dial {
         reject(new StatefulError("owner_unreachable", `${url} cannot be reached: ${why}.`));
       if (signal.aborted) return fail("the dial was given up");
       signal.addEventListener("abort", () => fail("the dial was given up"), { once: true });
-      const request = new Request(url, { headers: { ...headers(), upgrade: "websocket", connection: "Upgrade" } });
+      const request = new Request(url, {
+        headers: { ...headers(), upgrade: "websocket", connection: "Upgrade" },
+      });
       world.connect(from, new URL(url).hostname, request, {
         opened: (end) => {
           if (signal.aborted) end.close(1006, "");
           else resolve(new DialledTransport(end));
         },
-        answered: (status, body) => reject(refusal(body) ?? new StatefulError("owner_unreachable", `HTTP ${status}`)),
+        answered: (status, body) =>
+          reject(refusal(body) ?? new StatefulError("owner_unreachable", `HTTP ${status}`)),
         failed: () => fail("the socket closed with 1006"),
       });
     });

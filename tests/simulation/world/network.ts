@@ -22,11 +22,7 @@ export class Network {
   readonly #waiting = new Map<string, Set<() => void>>();
   turbulence = calm;
 
-  constructor(
-    scheduler: Scheduler,
-    random: SeededRandom,
-    distanceMs: (from: string, to: string) => number,
-  ) {
+  constructor(scheduler: Scheduler, random: SeededRandom, distanceMs: (from: string, to: string) => number) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#distanceMs = distanceMs;

@@ -38,6 +38,8 @@ export class SimulatedHost {
   /** Nothing answers there, not even its kernel. */
   isOff = false;
   #starts = 0;
+  /** Whether it is started again where its process ends. */
+  isSupervised = false;
 
   constructor(world: World, name: string, region: string, clockFaults: ClockFaults) {
     this.#world = world;
@@ -117,14 +119,20 @@ export class SimulatedHost {
     this.#process?.clock.step(byMs);
   }
 
+  setClockRight(): void {
+    this.#process?.clock.setRight();
+  }
+
   /** Stops in order, and ends its process then. */
   drain(): void {
     const process = this.#process;
     const running = this.running;
     if (process === undefined || running === undefined) return;
-    this.#world.scheduler.after(0, process, () => {
+    const { scheduler } = this.#world;
+    scheduler.after(0, process, () => {
       void running.drain().then(() => {
         if (process.isAlive) process.die(false);
+        if (this.isSupervised) scheduler.after(restartMs, undefined, () => this.start());
       });
     });
   }

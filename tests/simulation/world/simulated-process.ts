@@ -108,7 +108,11 @@ export class ProcessClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): CancelTimer {
-    return this.#scheduler.after(Math.max(0, delayMs) / this.#rate + timerLatenessMs, this.#process, callback);
+    return this.#scheduler.after(
+      Math.max(0, delayMs) / this.#rate + timerLatenessMs,
+      this.#process,
+      callback,
+    );
   }
 
   nextTurn(callback: () => void): void {
@@ -118,5 +122,10 @@ export class ProcessClock implements Clock {
   /** Somebody sets the wall clock. */
   step(byMs: number): void {
     this.#skewMs += byMs;
+  }
+
+  /** Somebody sets it right, for now. */
+  setRight(): void {
+    this.#skewMs += beginningMs + this.#scheduler.nowMs - this.wallMs();
   }
 }

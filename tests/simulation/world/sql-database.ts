@@ -37,7 +37,9 @@ export class SqlDatabase {
 
   run({ sql, args }: SqlStatement, nowMs: number): SqlRows {
     const { statement, needsTime, reads } = this.#prepare(sql);
-    const values: Record<string, unknown> = needsTime ? { ...args, simulatedMs: BigInt(Math.floor(nowMs)) } : args;
+    const values: Record<string, unknown> = needsTime
+      ? { ...args, simulatedMs: BigInt(Math.floor(nowMs)) }
+      : args;
     const bound = Object.keys(values).length === 0 ? [] : [values];
     if (reads) return statement.all(...bound).map(plainRow);
     statement.run(...bound);
@@ -50,8 +52,10 @@ export class SqlDatabase {
       "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('schema_versions', 'directory')",
     );
     // The binding's rows are of no type; the column is text.
-    for (const { name } of tables.all() as { readonly name: string }[]) this.#database.exec(`DELETE FROM ${name}`);
-    const reset = "UPDATE directory SET generation = ?, former = '', counter = 0, now = 0, quarantine_until = 0";
+    for (const { name } of tables.all() as { readonly name: string }[])
+      this.#database.exec(`DELETE FROM ${name}`);
+    const reset =
+      "UPDATE directory SET generation = ?, former = '', counter = 0, now = 0, quarantine_until = 0";
     this.#database.prepare(reset).run(generation);
   }
 
@@ -61,8 +65,13 @@ export class SqlDatabase {
     const text = this.rewrite(sql);
     const statement = this.#database.prepare(text.replaceAll(timeInSql, ":simulatedMs"));
     const prepared = { statement, needsTime: text.includes(timeInSql), reads: statement.reader };
-    if (/unixepoch|julianday|random/.test(text.replaceAll(timeInSql, "")) && !/^\s*(CREATE|INSERT INTO directory)/i.test(text))
-      throw new Error(`A statement knows the time, or chance, in a way that the simulation does not: ${text}`);
+    if (
+      /unixepoch|julianday|random/.test(text.replaceAll(timeInSql, "")) &&
+      !/^\s*(CREATE|INSERT INTO directory)/i.test(text)
+    )
+      throw new Error(
+        `A statement knows the time, or chance, in a way that the simulation does not: ${text}`,
+      );
     this.#prepared.set(sql, prepared);
     return prepared;
   }

@@ -1,11 +1,18 @@
 import type { SqlConnection } from "../../../infra/lease/sql-connection.ts";
+import { StatefulError } from "../../../infra/lib/errors.ts";
 import type { LogFields } from "../../../infra/lib/log.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
 import { witness } from "../classes.ts";
 import { OneCopyCheck } from "../checks/one-copy-check.ts";
 import type { Connection, Place } from "./connection.ts";
 import { carry, type Outcome } from "./dial.ts";
-import { DirectoryConnection, directoryPlace, noStorm, replicaPlace, type Storm } from "./directory-connection.ts";
+import {
+  DirectoryConnection,
+  directoryPlace,
+  noStorm,
+  replicaPlace,
+  type Storm,
+} from "./directory-connection.ts";
 import { Network } from "./network.ts";
 import { Primary } from "./primary.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -85,13 +92,14 @@ export class World {
 
   violation(what: string): void {
     this.journal(`VIOLATION ${what}`);
-    if (this.violations.length < 20) this.violations.push(`at ${this.scheduler.nowMs.toFixed(1)} ms: ${what}`);
+    if (this.violations.length < 20)
+      this.violations.push(`at ${this.scheduler.nowMs.toFixed(1)} ms: ${what}`);
   }
 
   logged(host: string, level: string, event: string, fields: LogFields | undefined): void {
     if (this.isTold) this.journal(`${host} ${level} ${event} ${brief(fields)}`);
-    // Nothing that can happen to a host is an error of its own, but what would be a bug anywhere.
-    if (level === "error" && event.endsWith(".failed")) this.violation(`${host} logged ${event}: ${brief(fields)}`);
+    // What can happen to a host has a code; anything else would be a bug anywhere.
+    if (level === "error" && isBug(fields?.error)) this.violation(`${host} logged ${event}: ${brief(fields)}`);
   }
 
   /** A place for a client, near the hosts of a region. */
@@ -105,7 +113,10 @@ export class World {
   }
 
   directoryConnection(
-    of: Pick<ConstructorParameters<typeof DirectoryConnection>[0], "process" | "place" | "timeLimitMs" | "isReplica">,
+    of: Pick<
+      ConstructorParameters<typeof DirectoryConnection>[0],
+      "process" | "place" | "timeLimitMs" | "isReplica"
+    >,
   ): SqlConnection {
     const { scheduler, network, primary } = this;
     return new DirectoryConnection({
@@ -134,6 +145,10 @@ export class World {
   }
 }
 
+function isBug(error: unknown): boolean {
+  return error instanceof Error && !(error instanceof StatefulError && error.code !== "internal");
+}
+
 function brief(fields: LogFields | undefined): string {
   if (fields === undefined) return "";
   const shown = Object.entries(fields).map(([name, value]) => `${name}=${shortOf(value)}`);
@@ -141,6 +156,7 @@ function brief(fields: LogFields | undefined): string {
 }
 
 function shortOf(value: unknown): string {
-  if (value instanceof Error) return `${value.message}${value.cause === undefined ? "" : ` (${shortOf(value.cause)})`}`;
+  if (value instanceof Error)
+    return `${value.message}${value.cause === undefined ? "" : ` (${shortOf(value.cause)})`}`;
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
