@@ -36,6 +36,7 @@ export interface RunResult {
   readonly transactions: number;
   readonly steps: number;
   readonly virtualMs: number;
+  readonly faultsEndMs: number;
   /** How long after the faults the last object was served from everywhere. */
   readonly healedMs: number;
   readonly traceHash: number;
@@ -47,6 +48,10 @@ const faultsEndMs = 27_000;
 /** Once the faults stop every object is served at every host within this time. */
 export const healLimitMs = 30_000;
 const probePauseMs = 400;
+/** Longer than a client waits for an answer. */
+const answerLimitMs = 10_000;
+/** Once everything is served everywhere, and nobody asks anything any more, listeners have heard all within this time. */
+const quietLimitMs = 20_000;
 
 const sums = ["ledger/a", "ledger/b", "vault/a"];
 const topical = ["ledger/a", "ledger/b"];
@@ -80,6 +85,8 @@ export class Run {
   readonly #endMs: number;
   /** What each host said of each sum in the end. */
   readonly #applied = new Map<string, readonly string[]>();
+  /** How many changes of each sum were acknowledged. */
+  readonly #acknowledged = new Map<string, number>();
   #healedMs = 0;
   #undecided = 0;
 
@@ -106,7 +113,7 @@ export class Run {
     const memos = new MemoCheck(this.#world);
     const world = this.#world;
     const operations = this.#operations;
-    const pauseMs = this.#random.between(150, 700);
+    const pauseMs = this.#random.between(80, 500);
     this.#callers = regions.map((region, index) => {
       const place = world.clientPlace(`caller-${index + 1}`, region);
       return new Caller({ world, random: this.#random.fork(), place, objects, pauseMs, operations, memos });
@@ -151,11 +158,26 @@ export class Run {
     this.#healedMs = scheduler.nowMs - fromMs;
     for (const each of missing)
       this.#world.violation(`healing: ${each} was not served within ${healLimitMs} ms`);
-    // What was published meanwhile has the time to arrive; then all is quiet, and everything is read once more.
     for (const caller of this.#callers) caller.stop();
-    scheduler.runUntil(scheduler.nowMs + 10_000);
+    // What was asked last has the time to be answered; then all is quiet, and everything is read once more.
+    this.#waitFor(() => this.#callers.every(({ isIdle }) => isIdle), answerLimitMs);
     for (const key of sums) this.#readAtLast(key);
-    scheduler.runUntil(scheduler.nowMs + 3_000);
+    this.#waitFor(() => this.#applied.size === sums.length && this.#haveHeardAll(), quietLimitMs);
+    for (const key of sums)
+      if (!this.#applied.has(key)) this.#world.violation(`healing: ${key} cannot be read in the end`);
+  }
+
+  /** What was published has arrived, as far as anybody was told that it would. */
+  #haveHeardAll(): boolean {
+    return this.#listeners.every(({ checks }) =>
+      [...checks].every(([key, { ops }]) => ops.length >= (this.#acknowledged.get(key) ?? 0)),
+    );
+  }
+
+  #waitFor(isSo: () => boolean, limitMs: number): void {
+    const { scheduler } = this.#world;
+    const untilMs = scheduler.nowMs + limitMs;
+    while (!isSo() && scheduler.nowMs < untilMs) scheduler.runUntil(scheduler.nowMs + 100);
   }
 
   #probe(key: string, host: string, missing: Set<string>): void {
@@ -170,8 +192,10 @@ export class Run {
     const [caller] = this.#callers;
     const [host = ""] = this.#world.hosts.keys();
     caller?.readAll(key, host, (applied) => {
-      if (applied === undefined) this.#world.violation(`healing: ${key} cannot be read in the end`);
-      else this.#applied.set(key, applied);
+      if (applied === undefined) return;
+      this.#applied.set(key, applied);
+      const told = this.#operations.filter((each) => each.key === key && isDone(each));
+      this.#acknowledged.set(key, told.length);
     });
   }
 
@@ -194,10 +218,10 @@ export class Run {
       if (question.kind === "read") continue;
       const count = times.get(question.op) ?? 0;
       times.delete(question.op);
-      const isDone = outcome.kind === "answered" && (outcome.exchanged ?? true);
-      const isNot = outcome.kind === "refused" || (outcome.kind === "answered" && !isDone);
+      const isTold = outcome.kind === "answered" && (outcome.exchanged ?? true);
+      const isNot = outcome.kind === "refused" || (outcome.kind === "answered" && !isTold);
       if (count > 1) this.#world.violation(`durable: ${question.op} of ${key} was applied ${count} times`);
-      else if (isDone && count === 0)
+      else if (isTold && count === 0)
         this.#world.violation(`durable: ${question.op} of ${key}, acknowledged, is lost`);
       else if (isNot && count === 1)
         this.#world.violation(`durable: ${question.op} of ${key}, refused, is there`);
@@ -255,7 +279,13 @@ export class Run {
       ...{ faultCounts: Object.fromEntries(this.#player.counts), heard: this.#topics.heard },
       ...{ accepts: oneCopy.accepts, activations: oneCopy.activations, transactions: primary.transactions },
       ...{ steps: scheduler.steps, virtualMs: scheduler.nowMs, healedMs: this.#healedMs },
+      faultsEndMs: this.#endMs,
       ...{ traceHash: scheduler.traceHash, lines: lines ?? [] },
     };
   }
+}
+
+/** Whether somebody was told that it has changed the sum. */
+function isDone({ question, outcome }: Operation): boolean {
+  return question.kind !== "read" && outcome.kind === "answered" && (outcome.exchanged ?? true);
 }

@@ -26,6 +26,7 @@ export class Caller {
   readonly #totals = new Map<string, number>();
   #count = 0;
   #isStopped = false;
+  #open = 0;
 
   constructor(setup: CallerSetup) {
     this.#setup = setup;
@@ -36,6 +37,10 @@ export class Caller {
   }
   stop(): void {
     this.#isStopped = true;
+  }
+  /** Whether it waits for nothing. */
+  get isIdle(): boolean {
+    return this.#open === 0;
   }
 
   #later(): void {
@@ -110,9 +115,11 @@ export class Caller {
   ): void {
     const { world, place } = this.#setup;
     let isOver = false;
+    this.#open += 1;
     const once = (status: number, body: unknown) => {
       if (isOver) return;
       isOver = true;
+      this.#open -= 1;
       cancel();
       told(status, body);
     };

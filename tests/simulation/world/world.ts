@@ -99,7 +99,8 @@ export class World {
   logged(host: string, level: string, event: string, fields: LogFields | undefined): void {
     if (this.isTold) this.journal(`${host} ${level} ${event} ${brief(fields)}`);
     // What can happen to a host has a code; anything else would be a bug anywhere.
-    if (level === "error" && isBug(fields?.error)) this.violation(`${host} logged ${event}: ${brief(fields)}`);
+    if (level === "error" && isBug(fields?.error))
+      this.violation(`${host} logged ${event}: ${brief(fields)}`);
   }
 
   /** A place for a client, near the hosts of a region. */
