@@ -4,6 +4,13 @@ import { object, topic } from "stateful-objects";
 /** Told by every handler of these classes, before it does anything, where it runs. */
 export const witness: { accepted: (key: string, hostId: string) => void } = { accepted: () => undefined };
 
+/** Some handlers take their time: what is added says how long. */
+const pauseMaxMs = 400;
+
+function pause(forMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, forMs));
+}
+
 const history = { count: 10_000, ageMs: 3_600_000, bytes: 10_000_000 };
 const operation = t.Object({ op: t.String(), by: t.Integer() });
 const exchange = t.Object({ op: t.String(), expected: t.Integer(), next: t.Integer() });
@@ -21,8 +28,9 @@ export const ledger = object("ledger", {
   })
   .post(
     "/add",
-    ({ body: { op, by }, state, topics, host, objectId }) => {
+    async ({ body: { op, by }, state, topics, host, objectId }) => {
       witness.accepted(`ledger/${objectId}`, host.id);
+      if (by % 3 === 0) await pause(by % pauseMaxMs);
       state.total += by;
       state.applied.push(op);
       topics.publish("entries", op);
@@ -57,6 +65,7 @@ export const vault = object("vault", { durability: "memory", idleAfterMs: 4_000 
       witness.accepted(`vault/${objectId}`, host.id);
       return storage.transaction(async (transaction) => {
         const total = ((await transaction.get<number>("total")) ?? 0) + by;
+        if (by % 3 === 0) await pause(by % pauseMaxMs);
         await transaction.put("total", total);
         await transaction.put(op, total);
         return { total };

@@ -4,8 +4,10 @@ export type Change = readonly [from: string, to: string];
 /** What somebody could have got wrong, which the simulation has to find. */
 export interface DeliberateBug {
   readonly name: string;
-  /** The rule that it breaks, where there is one. */
+  /** The rule that it breaks, or the folder's letter. */
   readonly rule: string;
+  /** Where a search for it begins: about where one has found it. */
+  readonly seed: number;
   readonly files: readonly (readonly [file: string, ...changes: Change[]])[];
 }
 
@@ -21,6 +23,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "writes are not fenced",
     rule: "L4",
+    seed: 1,
     files: [
       [writes, ["\n    AND l.session = :session AND l.epoch = w.value ->> 2`;", "`;"]],
       [
@@ -39,6 +42,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a slot is compared with <=",
     rule: "L6",
+    seed: 1,
     files: [
       [
         statements,
@@ -52,6 +56,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "slots are not compared",
     rule: "L6",
+    seed: 1,
     files: [
       [
         statements,
@@ -63,6 +68,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is counted from the answer",
     rule: "L3",
+    seed: 1,
     files: [
       [
         "infra/lease/session-keeper.ts",
@@ -76,6 +82,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "the margin is added",
     rule: "L3",
+    seed: 1,
     files: [
       [
         "infra/lease/session-keeper.ts",
@@ -86,16 +93,19 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is a timer",
     rule: "L3",
+    seed: 1,
     files: [["infra/lease/session-life.ts", ["if (this.remainingMs() > 0) return true;", "return true;"]]],
   },
   {
     name: "what lives is taken",
     rule: "L2",
+    seed: 1,
     files: [[statements, [" WHERE leases.session = :session OR NOT $" + "{ownerLives}`;", " WHERE true`;"]]],
   },
   {
     name: "a move forgets the epoch",
     rule: "L7",
+    seed: 1,
     files: [
       [
         statements,
@@ -109,6 +119,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "an acquisition forgets the epoch",
     rule: "L2",
+    seed: 1,
     files: [
       [
         statements,
@@ -122,11 +133,13 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "adoption does not compare",
     rule: "L1",
+    seed: 1,
     files: [[statements, ["\n    AND leases.session = a.value ->> 2 AND leases.epoch = a.value ->> 3", ""]]],
   },
   {
     name: "an answer does not wait for its write",
     rule: "H",
+    seed: 1,
     files: [
       [
         "infra/host/output-gate.ts",
@@ -137,6 +150,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "an unknown commit is taken for refused",
     rule: "L6",
+    seed: 1,
     files: [
       [
         "infra/lease/lease-line.ts",
@@ -145,15 +159,9 @@ export const deliberateBugs: readonly DeliberateBug[] = [
     ],
   },
   {
-    name: "a move does not wait for open handlers",
-    rule: "L7",
-    files: [
-      ["infra/host/moves-out.ts", ["await unlessAborted(signal, this.#quiesce(activation, options));", ""]],
-    ],
-  },
-  {
     name: "the target does not wait for the outcome of a move",
     rule: "L7",
+    seed: 1,
     files: [
       [
         "infra/host/moves-in.ts",
@@ -164,6 +172,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a lost owner is taken for one that refused",
     rule: "E",
+    seed: 1,
     files: [
       [
         "infra/edge/forward-client.ts",
@@ -177,6 +186,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a listener resumes one too late",
     rule: "T5",
+    seed: 1,
     files: [
       [
         "infra/topics/topic-history.ts",
@@ -190,6 +200,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "some messages are not stored",
     rule: "T6",
+    seed: 1,
     files: [
       [
         writes,
@@ -203,6 +214,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "an object wakes twice at once",
     rule: "H9",
+    seed: 1,
     files: [
       [
         "infra/host/object-table.ts",
@@ -214,6 +226,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a release does not compare the epoch",
     rule: "L4",
+    seed: 1,
     files: [
       [
         statements,
@@ -222,13 +235,16 @@ export const deliberateBugs: readonly DeliberateBug[] = [
     ],
   },
   {
-    name: "a transaction lets others in",
+    name: "a transaction does not wait for its turn",
     rule: "S",
+    seed: 1,
     files: [
       [
-        "infra/host/input-gate.ts",
-        ["    this.#locks += 1;\n", "    if (!isTransaction) this.#locks += 1;\n"],
-        ["    this.#locks -= 1;\n", "    if (!isTransaction) this.#locks -= 1;\n"],
+        "infra/storage/storage-line.ts",
+        [
+          "this.#numbered(caller, () => this.#inTurn(token, () => this.#hold(token, run, true)));",
+          "this.#numbered(caller, () => (token === caller ? this.#hold(token, run, true) : settledBy(run)));",
+        ],
       ],
     ],
   },
