@@ -192,7 +192,10 @@ export class Run {
     const [caller] = this.#callers;
     const [host = ""] = this.#world.hosts.keys();
     caller?.readAll(key, host, (applied) => {
-      if (applied === undefined) return;
+      if (applied === undefined) {
+        this.#world.scheduler.after(probePauseMs, undefined, () => this.#readAtLast(key));
+        return;
+      }
       this.#applied.set(key, applied);
       const told = this.#operations.filter((each) => each.key === key && isDone(each));
       this.#acknowledged.set(key, told.length);

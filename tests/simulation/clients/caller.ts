@@ -136,8 +136,10 @@ function requestOf(host: string, key: string, question: Question): Request {
   const url = `http://${host}/${key}`;
   if (question.kind === "read") return new Request(url);
   const { kind, ...body } = question;
-  const headers = { "content-type": "application/json" };
-  return new Request(`${url}/${kind}`, { method: "POST", headers, body: JSON.stringify(body) });
+  const text = JSON.stringify(body);
+  // As on a connection: a body whose length is not known is a stream, which its object waits for after it has taken the event.
+  const headers = { "content-type": "application/json", "content-length": String(text.length) };
+  return new Request(`${url}/${kind}`, { method: "POST", headers, body: text });
 }
 
 function parsed(body: string): unknown {
