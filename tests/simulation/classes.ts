@@ -19,7 +19,7 @@ const exchange = t.Object({ op: t.String(), expected: t.Integer(), next: t.Integ
 export const ledger = object("ledger", {
   state: (): { total: number; applied: string[] } => ({ total: 0, applied: [] }),
   durability: "storage",
-  idleAfterMs: 4_000,
+  idleAfterMs: 1_500,
   topics: { entries: topic({ subscribe: "anyone", history }) },
 })
   .get("/", ({ state, host, objectId }) => {
@@ -107,4 +107,14 @@ export const memo = object("memo", {
     { body: operation },
   );
 
-export const simulatedClasses = [ledger, vault, memo];
+/** Says back what its sockets say. */
+export const talk = object("talk", { state: () => ({ heard: 0 }), idleAfterMs: 1_500 }).ws("/live", {
+  body: t.String(),
+  message(ws, text) {
+    witness.accepted(`talk/${ws.data.objectId}`, ws.data.host.id);
+    ws.data.state.heard += 1;
+    ws.send(text);
+  },
+});
+
+export const simulatedClasses = [ledger, vault, memo, talk];

@@ -43,6 +43,8 @@ const weights: Readonly<Record<FaultKind, number>> = {
   "stale replica": 1,
 };
 
+const gentleKinds: readonly FaultKind[] = ["move", "drain", "break", "turbulence", "stale replica"];
+
 /** After some faults another follows at once, where it hurts most: within this time. */
 const heelsMs = 300;
 const heelsChance = 0.45;
@@ -60,8 +62,9 @@ export function drawFaults(random: SeededRandom, settings: WorldSettings, stage:
   const faults: Fault[] = [];
   const everyMs = random.between(900, 4_000);
   // Each run has its own weather: some kinds only, so that each meets all others, and sometimes nothing but itself.
-  const kinds = (Object.keys(weights) as FaultKind[]).filter(() => random.isLucky(0.6));
-  if (kinds.length === 0) kinds.push("crash", "move");
+  const possible = settings.isGentle ? gentleKinds : (Object.keys(weights) as FaultKind[]); // as they are written above
+  const kinds = possible.filter(() => random.isLucky(0.6));
+  if (kinds.length === 0) kinds.push("move", "drain");
   for (let atMs = stage.fromMs; atMs < stage.toMs; atMs += 2 * everyMs * random.next()) {
     faults.push(draw(random, settings, stage, atMs, kinds));
     if (random.isLucky(heelsChance))

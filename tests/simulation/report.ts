@@ -6,6 +6,7 @@ const counted = [
   "unknown",
   "undecided",
   "heard",
+  "echoed",
   "accepts",
   "activations",
   "transactions",
@@ -16,7 +17,7 @@ const counted = [
 export class Report {
   readonly #startedAtMs = performance.now();
   readonly #sums: Record<(typeof counted)[number], number> = {
-    ...{ operations: 0, answered: 0, unknown: 0, undecided: 0, heard: 0 },
+    ...{ operations: 0, answered: 0, unknown: 0, undecided: 0, heard: 0, echoed: 0 },
     ...{ accepts: 0, activations: 0, transactions: 0, steps: 0 },
   };
   readonly #faults = new Map<string, number>();
@@ -62,6 +63,7 @@ export class Report {
       `operations    ${thousands(sums.operations)} checked: ${thousands(sums.answered)} answered, ${thousands(sums.unknown)} of unknown outcome`,
       `events        ${thousands(sums.accepts)} taken under ${thousands(sums.activations)} leases, ${thousands(sums.transactions)} transactions`,
       `topics        ${thousands(sums.heard)} messages heard`,
+      `sockets       ${thousands(sums.echoed)} messages said and heard back`,
       `undecided     ${sums.undecided} histories took too long to judge`,
       `healing       ${(this.#slowestHealMs / 1000).toFixed(1)} s at the longest`,
       `violations    ${violations.length === 0 ? "none" : `${violations.join(", ")}, in ${this.#failed} runs`}`,

@@ -1,5 +1,6 @@
 import { Caller } from "./clients/caller.ts";
 import { Listener } from "./clients/listener.ts";
+import { echoLimitMs, Talker } from "./clients/talker.ts";
 import type { Operation } from "./checks/history.ts";
 import { judge } from "./checks/linearizable.ts";
 import { MemoCheck } from "./checks/memo-check.ts";
@@ -31,6 +32,8 @@ export interface RunResult {
   readonly unknown: number;
   readonly undecided: number;
   readonly heard: number;
+  /** Messages of sockets that came back. */
+  readonly echoed: number;
   readonly accepts: number;
   readonly activations: number;
   readonly transactions: number;
@@ -56,6 +59,7 @@ const quietLimitMs = 20_000;
 const sums = ["ledger/a", "ledger/b", "vault/a"];
 const topical = ["ledger/a", "ledger/b"];
 const objects = [...sums, "memo/a"];
+const movable = [...objects, "talk/a"];
 const regions = ["iad", "ams", "nrt"];
 
 /** The settings of a seed. */
@@ -67,8 +71,12 @@ export function settingsOf(seed: number): WorldSettings {
     leaseTtlMs: random.pick([3_000, 6_000, 9_000]),
     heartbeatMs: random.pick([500, 1_000, 2_000]),
     hasReplica: random.isLucky(0.3),
-    beyondBounds: random.isLucky(0.1),
+    ...weatherOf(random.next()),
   };
+}
+
+function weatherOf(share: number): Pick<WorldSettings, "beyondBounds" | "isGentle"> {
+  return { beyondBounds: share < 0.1, isGentle: share > 0.8 };
 }
 
 /** One run: hosts start, clients ask and listen, things go wrong, everything is mended, and it is looked at what came of it. */
@@ -79,14 +87,15 @@ export class Run {
   readonly #operations: Operation[] = [];
   readonly #callers: Caller[];
   readonly #listeners: Listener[];
+  readonly #talkers: Talker[];
   readonly #topics: TopicCheck;
   readonly #player: FaultPlayer;
   readonly #faults: readonly Fault[];
   readonly #endMs: number;
   /** What each host said of each sum in the end. */
   readonly #applied = new Map<string, readonly string[]>();
-  /** How many changes of each sum were acknowledged. */
-  readonly #acknowledged = new Map<string, number>();
+  /** The changes of each sum that were acknowledged. */
+  readonly #acknowledged = new Map<string, readonly string[]>();
   #healedMs = 0;
   #undecided = 0;
 
@@ -104,7 +113,7 @@ export class Run {
     this.#endMs = options.faultsEndMs ?? faultsEndMs;
     const stage = {
       hosts: [...this.#world.hosts.keys()],
-      objects,
+      objects: movable,
       fromMs: startMs,
       toMs: faultsEndMs - 1_000,
     };
@@ -118,7 +127,7 @@ export class Run {
       const place = world.clientPlace(`caller-${index + 1}`, region);
       return new Caller({ world, random: this.#random.fork(), place, objects, pauseMs, operations, memos });
     });
-    this.#listeners = regions.slice(0, 2).map((region, index) => {
+    this.#listeners = regions.map((region, index) => {
       const place = world.clientPlace(`listener-${index + 1}`, region);
       return new Listener({
         world,
@@ -127,6 +136,10 @@ export class Run {
         objects: topical,
         check: this.#topics,
       });
+    });
+    this.#talkers = regions.slice(0, 2).map((region, index) => {
+      const place = world.clientPlace(`talker-${index + 1}`, region);
+      return new Talker({ world, random: this.#random.fork(), place, object: "talk/a" });
     });
   }
 
@@ -137,6 +150,7 @@ export class Run {
     this.#player.schedule(this.#faults.map((fault) => ({ ...fault, atMs: fault.atMs - startMs })));
     for (const caller of this.#callers) caller.start();
     for (const listener of this.#listeners) listener.start();
+    for (const talker of this.#talkers) talker.start();
     scheduler.runUntil(this.#endMs);
     this.#world.journal("— the faults stop");
     this.#player.end();
@@ -159,8 +173,10 @@ export class Run {
     for (const each of missing)
       this.#world.violation(`healing: ${each} was not served within ${healLimitMs} ms`);
     for (const caller of this.#callers) caller.stop();
+    for (const talker of this.#talkers) talker.stop();
     // What was asked last has the time to be answered; then all is quiet, and everything is read once more.
     this.#waitFor(() => this.#callers.every(({ isIdle }) => isIdle), answerLimitMs);
+    this.#waitFor(() => this.#talkers.every(({ isAnswered }) => isAnswered), echoLimitMs);
     for (const key of sums) this.#readAtLast(key);
     this.#waitFor(() => this.#applied.size === sums.length && this.#haveHeardAll(), quietLimitMs);
     for (const key of sums)
@@ -170,7 +186,10 @@ export class Run {
   /** What was published has arrived, as far as anybody was told that it would. */
   #haveHeardAll(): boolean {
     return this.#listeners.every(({ checks }) =>
-      [...checks].every(([key, { ops }]) => ops.length >= (this.#acknowledged.get(key) ?? 0)),
+      [...checks].every(([key, { ops }]) => {
+        const heard = new Set(ops);
+        return (this.#acknowledged.get(key) ?? []).every((op) => heard.has(op));
+      }),
     );
   }
 
@@ -198,7 +217,8 @@ export class Run {
       }
       this.#applied.set(key, applied);
       const told = this.#operations.filter((each) => each.key === key && isDone(each));
-      this.#acknowledged.set(key, told.length);
+      const ops = told.flatMap(({ question }) => (question.kind === "read" ? [] : [question.op]));
+      this.#acknowledged.set(key, ops);
     });
   }
 
@@ -209,6 +229,7 @@ export class Run {
       if (applied !== undefined) this.#judgeApplied(key, own, applied);
       this.#judgeOrder(key, own, applied);
     }
+    for (const talker of this.#talkers) talker.judge();
     for (const listener of this.#listeners)
       for (const [key, check] of listener.checks) this.#judgeHeard(key, check.ops);
   }
@@ -280,6 +301,7 @@ export class Run {
       ...{ seed: this.#options.seed, settings, faults: this.#faults, violations },
       ...{ operations: this.#operations.length, answered, unknown, undecided: this.#undecided },
       ...{ faultCounts: Object.fromEntries(this.#player.counts), heard: this.#topics.heard },
+      echoed: this.#talkers.reduce((sum, { echoed }) => sum + echoed, 0),
       ...{ accepts: oneCopy.accepts, activations: oneCopy.activations, transactions: primary.transactions },
       ...{ steps: scheduler.steps, virtualMs: scheduler.nowMs, healedMs: this.#healedMs },
       faultsEndMs: this.#endMs,

@@ -29,6 +29,8 @@ export interface WorldSettings {
   readonly hasReplica: boolean;
   /** Clocks leave the bounds that the promises assume: then only what is stored is held to be right. */
   readonly beyondBounds: boolean;
+  /** Nothing happens but what no message of a socket may be lost by: moves, drains, broken connections and slow ways. */
+  readonly isGentle: boolean;
 }
 
 /** What the promises assume of clocks. */
