@@ -1,6 +1,6 @@
 import type { SeededRandom } from "../support/seeded-random.ts";
 import type { World, WorldSettings } from "./world/world.ts";
-import { noStorm } from "./world/directory-connection.ts";
+import { directoryPlace, noStorm } from "./world/directory-connection.ts";
 import { adminToken } from "./world/simulated-host.ts";
 
 /** One thing that goes wrong, or that an operator does, at a time in ms after the beginning. Plain data, so that a run can be told again. */
@@ -17,6 +17,14 @@ export type Fault = { readonly atMs: number } & (
       readonly bothWays: boolean;
     }
   | { readonly kind: "break"; readonly host: string }
+  /** Its answers from the directory come later, and then it hears of nobody but its clients. */
+  | {
+      readonly kind: "isolation";
+      readonly host: string;
+      readonly slowMs: number;
+      readonly delayMs: number;
+      readonly forMs: number;
+    }
   | { readonly kind: "storm"; readonly forMs: number; readonly share: number; readonly lateMs: number }
   | { readonly kind: "outage"; readonly forMs: number }
   | { readonly kind: "turbulence"; readonly forMs: number; readonly share: number; readonly delayMs: number }
@@ -35,6 +43,7 @@ const weights: Readonly<Record<FaultKind, number>> = {
   move: 8,
   cut: 5,
   break: 3,
+  isolation: 3,
   storm: 4,
   outage: 1.5,
   turbulence: 2,
@@ -99,13 +108,19 @@ function draw(
     }
     case "break":
       return { atMs, kind, host };
+    case "isolation": {
+      // Late, but not so late that the host gives an answer up.
+      const delayMs = random.between(1, ttlMs / 6);
+      const [slowMs, forMs] = [random.between(ttlMs / 3, ttlMs), random.between(ttlMs, 2 * ttlMs)];
+      return { atMs, kind, host, slowMs, delayMs, forMs };
+    }
     case "storm":
       return {
         atMs,
         kind,
         forMs: random.between(500, ttlMs),
         share: random.next() * 0.5,
-        lateMs: random.between(100, ttlMs),
+        lateMs: random.between(100, 2 * ttlMs),
       };
     case "outage":
       return { atMs, kind, forMs: random.between(200, 1.5 * ttlMs) };
@@ -159,6 +174,7 @@ export class FaultPlayer {
     this.#isOver = true;
     const world = this.#world;
     world.network.mendAll();
+    world.slowAnswers.clear();
     world.storm = noStorm;
     world.primary.isDown = false;
     world.primary.replicaLagMs = 30;
@@ -200,6 +216,8 @@ export class FaultPlayer {
         return this.#cut(fault.from, fault.to, fault.forMs, fault.bothWays);
       case "break":
         return this.#break(fault.host);
+      case "isolation":
+        return this.#isolate(fault.host, fault.slowMs, fault.delayMs, fault.forMs);
       case "storm": {
         const { share, lateMs } = fault;
         world.storm = { lost: share / 2, unanswered: share / 2, late: share, repeated: share, lateMs };
@@ -264,6 +282,16 @@ export class FaultPlayer {
     for (const [start, end] of ways) network.cut(start, end);
     this.#afterwards(forMs, () => {
       for (const [start, end] of ways) network.mend(start, end);
+    });
+  }
+
+  #isolate(host: string, slowMs: number, delayMs: number, forMs: number): void {
+    const { slowAnswers, hosts } = this.#world;
+    slowAnswers.set(host, delayMs);
+    this.#afterwards(slowMs, () => {
+      slowAnswers.delete(host);
+      for (const place of [directoryPlace, ...hosts.keys()])
+        if (place !== host) this.#cut(host, place, forMs, true);
     });
   }
 

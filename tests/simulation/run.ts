@@ -122,7 +122,7 @@ export class Run {
     const memos = new MemoCheck(this.#world);
     const world = this.#world;
     const operations = this.#operations;
-    const pauseMs = this.#random.between(80, 500);
+    const pauseMs = this.#random.between(60, 350);
     this.#callers = regions.map((region, index) => {
       const place = world.clientPlace(`caller-${index + 1}`, region);
       return new Caller({ world, random: this.#random.fork(), place, objects, pauseMs, operations, memos });

@@ -24,6 +24,7 @@ export class Caller {
   readonly #setup: CallerSetup;
   /** What each sum was when it last heard of it. */
   readonly #totals = new Map<string, number>();
+  #host: string | undefined;
   #count = 0;
   #isStopped = false;
   #open = 0;
@@ -49,7 +50,9 @@ export class Caller {
       if (this.#isStopped) return;
       const { objects } = this.#setup;
       const key = random.pick(objects);
-      const host = random.pick([...world.hosts.keys()]);
+      // Mostly where it was last, as a client's connection stays: also there where it should go elsewhere.
+      if (this.#host === undefined || random.isLucky(0.4)) this.#host = random.pick([...world.hosts.keys()]);
+      const host = this.#host;
       if (key.startsWith("memo/")) this.#countUp(key, host);
       else this.ask(key, host, this.#question(key), () => this.#later());
     });

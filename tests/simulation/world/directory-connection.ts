@@ -26,7 +26,7 @@ export interface Storm {
 
 export const noStorm: Storm = { lost: 0, unanswered: 0, late: 0, lateMs: 0, repeated: 0 };
 /** Of what is sent into a cut, the share that arrives after it: in the socket's buffer it waits for the way to open. */
-const survivesCutChance = 0.3;
+const survivesCutChance = 0.5;
 
 export interface DirectoryConnectionSetup {
   readonly scheduler: Scheduler;
@@ -39,6 +39,8 @@ export interface DirectoryConnectionSetup {
   readonly timeLimitMs: number;
   readonly isReplica?: boolean;
   readonly storm: () => Storm;
+  /** By host: how much longer its answers take. */
+  readonly slowAnswers: ReadonlyMap<string, number>;
 }
 
 type Call = { readonly statements: readonly SqlStatement[]; readonly isRead: boolean };
@@ -142,9 +144,10 @@ export class DirectoryConnection implements SqlConnection {
   }
 
   #answer(outcome: () => void): void {
-    const { scheduler, network, process, place } = this.#setup;
+    const { scheduler, network, process, place, slowAnswers } = this.#setup;
     if (network.isCut(this.#server, place)) return;
-    scheduler.after(network.latencyMs(this.#server, place), process, outcome);
+    const latencyMs = network.latencyMs(this.#server, place) + (slowAnswers.get(place) ?? 0);
+    scheduler.after(latencyMs, process, outcome);
   }
 }
 

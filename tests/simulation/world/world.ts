@@ -61,6 +61,8 @@ export class World {
   /** What was done and seen, line by line, where somebody wants to read it. */
   readonly lines: string[] | undefined;
   storm: Storm = noStorm;
+  /** How much longer answers of the directory take to a host. */
+  readonly slowAnswers = new Map<string, number>();
   readonly #regions = new Map<string, string>();
 
   constructor(
@@ -125,6 +127,7 @@ export class World {
     return new DirectoryConnection({
       ...{ ...of, scheduler, network, primary, random: this.random.fork() },
       storm: () => this.storm,
+      slowAnswers: this.slowAnswers,
     });
   }
 
