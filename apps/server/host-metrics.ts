@@ -10,9 +10,9 @@ export interface MeteredHost {
   readonly table: ActivationTable;
   readonly sockets: EdgeSockets;
   readonly links: HostLinks;
+  readonly addresses: Pick<AddressLimits, "size" | "refused">;
   readonly routes: RouteCache;
   readonly gauge: MemoryGauge;
-  readonly addresses: Pick<AddressLimits, "size" | "refused">;
   readonly openRequests: () => number;
 }
 

@@ -26,6 +26,7 @@ import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
 import type { VersionRange } from "../../infra/lib/version-range.ts";
 import { linkVersions } from "../../infra/link/link-versions.ts";
+import type { Dial } from "../../infra/link/websocket-transport.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import { AlarmSweeper } from "../../infra/storage/alarm-sweeper.ts";
 import { StoredReader } from "../../infra/storage/stored-reader.ts";
@@ -33,7 +34,7 @@ import { alarmWakes } from "./alarm-wakes.ts";
 import { ClassSet } from "./class-set.ts";
 import type { ServerConfig } from "./config.ts";
 import { Drain, drainShares, lameDuck } from "./drain.ts";
-import { Frontend } from "./frontend.ts";
+import { Frontend, type Serve } from "./frontend.ts";
 import { HostLinks } from "./host-links.ts";
 import { hostMetrics, type MeteredHost } from "./host-metrics.ts";
 import { MemoryGauge } from "./memory-gauge.ts";
@@ -55,6 +56,8 @@ export interface HostOptions {
   readonly onOutdated?: (error: StatefulError) => void;
   /** Versions of the links between hosts. Default: all that this build speaks. For tests. */
   readonly linkVersions?: VersionRange;
+  /** How it listens, and how it reaches other hosts, where that is not the network of this machine. */
+  readonly network?: { readonly serve: Serve; readonly dial: Dial };
 }
 
 /** How long a stopping host lets open requests finish before it gives its objects up. */
@@ -148,7 +151,7 @@ export class RunningHost {
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
     this.#frontend = new Frontend({
-      ...{ config, classes: this.#classes.runtimes, clock: this.#clock },
+      ...{ config, classes: this.#classes.runtimes, clock: this.#clock, serve: options.network?.serve },
       ...{ parts: () => this.#running, addresses: this.#addresses },
     });
   }
@@ -332,7 +335,8 @@ export class RunningHost {
     });
     this.#learnClasses(leases.hosts);
     const links = new HostLinks({
-      ...{ config: this.config, clock: this.#clock, log: this.log, versions: this.#linkVersions },
+      ...{ config: this.config, clock: this.#clock, log: this.log },
+      ...{ dial: this.#options.network?.dial, versions: this.#linkVersions },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
       refreshHosts: () => this.#refreshHosts(leases),

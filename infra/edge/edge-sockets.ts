@@ -76,7 +76,6 @@ export class EdgeSockets implements TopicEdge {
   /** By the native names of what they hear. */
   readonly #streams = new Map<string, Set<EventStream>>();
   readonly #openStreams = new Set<EventStream>();
-  readonly #streamNumbers = new Set<number>();
   /** Each with what gives its address's place back. */
   readonly #connections = new Map<SharedConnection, () => void>();
   readonly framedNames = new FramedNames();
@@ -118,7 +117,7 @@ export class EdgeSockets implements TopicEdge {
 
   /** Event streams that are open. */
   get streamCount(): number {
-    return this.#streamNumbers.size;
+    return this.#openStreams.size;
   }
 
   /**
@@ -136,7 +135,6 @@ export class EdgeSockets implements TopicEdge {
       sendableBytesMax: sendableFactor * this.#setup.backpressureLimitBytes,
       forget: () => {
         this.#byNumber.delete(number);
-        this.#streamNumbers.delete(number);
         this.#headBytes -= headBytes;
         leave?.();
         held.upgradeEnded(number);
@@ -206,7 +204,6 @@ export class EdgeSockets implements TopicEdge {
   }
 
   eventStream(socket: EdgeSocket): EventStream {
-    this.#streamNumbers.add(socket.socketId);
     return new EventStream(socket, this.#streamTopics, this.#setup.backpressureLimitBytes);
   }
 

@@ -227,10 +227,11 @@ export abstract class ObjectTable extends HostObjects {
     const isNews = when === "mine" && sleeper === undefined;
     if (elsewhere && isNews && this.setup.leases.host(elsewhere.session)) return elsewhere;
     this.movedAway.delete(key);
-    const start = (sleeper ? this.#wake(sleeper) : this.#start(ref, when)).finally(() =>
-      this.starting.delete(key),
-    );
+    // Noted before anything runs: an edge of this host answers a roll call in the same turn, and has its object woken for that.
+    const { promise: start, resolve } = Promise.withResolvers<Activation | Elsewhere>();
     this.starting.set(key, start);
+    const begun = sleeper ? this.#wake(sleeper) : this.#start(ref, when);
+    resolve(begun.finally(() => this.starting.delete(key)));
     return start;
   }
 

@@ -25,6 +25,7 @@ import {
 import { decodeHello, encodeHello } from "../../infra/edge/socket-hello.ts";
 import * as sockets from "../../infra/edge/socket-protocol.ts";
 import { decodeHeadOf, decodeRoll, encodeHeadOf, encodeRoll } from "../../infra/edge/socket-records.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { subscriptionAddress } from "../../infra/edge/subscription-address.ts";
 import {
   decodePositions,
@@ -40,7 +41,6 @@ import { StatefulError } from "../../infra/lib/errors.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { decodeFrames, FrameWriter, LinkProtocolError } from "../../infra/link/frame.ts";
 import { LinkSecret } from "../../infra/link/link-secret.ts";
-import { linkVersions } from "../../infra/link/link-versions.ts";
 import { packValue, unpackChecked } from "../../infra/link/msgpack.ts";
 import {
   decodeRelayedHead,
