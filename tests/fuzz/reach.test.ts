@@ -33,7 +33,10 @@ const probe = object("probe", {
       [`\u{10ffff}${encodeURIComponent(objectId)}`]: objectId,
     }),
   )
-  .post("/list", async ({ storage, body }) => [...(await storage.list(body as object)).values()]); // any range
+  .post("/list", async ({ storage, body }) => {
+    const range = body as object; // any
+    return [...(await storage.list(range)).values()];
+  });
 
 let cluster: Cluster;
 beforeAll(async () => {
