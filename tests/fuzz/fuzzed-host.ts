@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HostProcess } from "../support/host-process.ts";
+import { adminToken } from "../support/move-object.ts";
 
 /** A host in a process of its own, over a database file, with the classes of `objects/`. */
 export async function withFuzzedHost<T>(use: (host: HostProcess) => Promise<T>): Promise<T> {
@@ -13,7 +14,7 @@ export async function withFuzzedHost<T>(use: (host: HostProcess) => Promise<T>):
       objectsFolder: "tests/fuzz/objects",
     },
     leaseTtlMs: 6_000,
-    env: { STATEFUL_ADMIN_TOKEN: "a-token-that-only-tests-use" },
+    env: { STATEFUL_ADMIN_TOKEN: adminToken },
   });
   try {
     await host.run();

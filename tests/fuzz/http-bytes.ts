@@ -1,4 +1,5 @@
 import type { SeededRandom } from "../support/seeded-random.ts";
+import { adminToken } from "../support/move-object.ts";
 import { mutated, randomText } from "./mutation.ts";
 
 /** What no well-behaved client sends over TCP: requests that are almost right, in every place where one can be wrong. */
@@ -195,7 +196,7 @@ function oddField(random: SeededRandom): string[] {
       ];
     default:
       return [
-        `Authorization: ${random.pick(["Bearer x", "StatefulLink e30.e30", "Basic", "Bearer ", "StatefulLink "])}`,
+        `Authorization: ${random.pick([`Bearer ${adminToken}`, "Bearer x", "StatefulLink e30.e30", "Basic", "Bearer "])}`,
         "Stateful-Link-Version: 1",
       ];
   }
