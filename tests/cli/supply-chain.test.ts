@@ -76,6 +76,8 @@ describe("the software bill of materials", () => {
     expect(
       ["elysia", "msgpackr", "libsql", "typescript", "@biomejs/biome"].map((name) => scopes.get(name)),
     ).toEqual(["required", "required", "required", "excluded", "excluded"]);
+    const model = await Bun.file(join(root, "infra/SECURITY.md")).text();
+    expect(model).toContain(`${ofHosts.components.length} packages are in what a host runs`);
     expect(ofHosts.components).toEqual(all.components.filter(({ scope }) => scope === "required"));
   });
 });
