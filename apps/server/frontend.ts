@@ -18,6 +18,13 @@ import type { ServerConfig } from "./config.ts";
 import type { HostParts } from "./host.ts";
 
 type Socket = ServedClient | LinkSocket;
+/** What a frontend needs of a server: Bun's, or one on a network that a simulation has made. */
+export type SocketServer = Pick<
+  Server<Socket>,
+  "port" | "pendingRequests" | "reload" | "stop" | "publish" | "upgrade" | "requestIP"
+>;
+/** As `Bun.serve`. */
+export type Serve = (options: Bun.Serve.Options<Socket>) => SocketServer;
 type Answer = Response | undefined | Promise<Response | undefined>;
 type RouteHandler = (request: Bun.BunRequest) => Response | Promise<Response>;
 
@@ -39,6 +46,8 @@ export interface FrontendSetup {
   readonly parts: () => HostParts | undefined;
   readonly clock: Clock;
   readonly addresses: Pick<AddressLimits, "request" | "requestsUncounted">;
+  /** Default: Bun's. */
+  readonly serve?: Serve | undefined;
 }
 
 /** The port of a host: Bun's server, for clients and for the links of other hosts alike. */
@@ -50,12 +59,14 @@ export class Frontend implements DispatcherFrontend {
   readonly #addresses: FrontendSetup["addresses"];
   #pulse: ClientPulse | undefined;
   readonly #clientScript = new ClientScript();
-  #server: Server<Socket> | undefined;
+  readonly #serve: Serve;
+  #server: SocketServer | undefined;
   /** Once the host goes away: requests taken since. */
   #takenLeaving: number | undefined;
 
-  constructor({ config, classes, parts, clock, addresses }: FrontendSetup) {
+  constructor({ config, classes, parts, clock, addresses, serve = Bun.serve<Socket> }: FrontendSetup) {
     this.#clock = clock;
+    this.#serve = serve;
     this.#config = config;
     this.#classes = classes;
     this.#parts = parts;
@@ -68,7 +79,7 @@ export class Frontend implements DispatcherFrontend {
 
   /** Throws where the port is taken. Until the host runs, everything is answered with 503. */
   listen(): void {
-    this.#server = Bun.serve<Socket>(this.#options());
+    this.#server = this.#serve(this.#options());
     this.#pulse = new ClientPulse(this.#clock, this.#config.socketIdleTimeoutMs);
   }
 

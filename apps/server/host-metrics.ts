@@ -2,21 +2,47 @@ import type { AddressLimits } from "../../infra/edge/address-limits.ts";
 import type { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
 import type { Metric } from "../../infra/edge/metrics.ts";
 import type { ActivationTable } from "../../infra/host/activation-table.ts";
+import type { RouteCache } from "../../infra/edge/route-cache.ts";
 import type { HostLinks } from "./host-links.ts";
+import type { MemoryGauge } from "./memory-gauge.ts";
 
 export interface MeteredHost {
   readonly table: ActivationTable;
   readonly sockets: EdgeSockets;
   readonly links: HostLinks;
   readonly addresses: Pick<AddressLimits, "size" | "refused">;
+  readonly routes: RouteCache;
+  readonly gauge: MemoryGauge;
+  readonly openRequests: () => number;
 }
 
 /** What an operator watches of one host. */
-export function hostMetrics({ table, sockets, links, addresses }: MeteredHost): readonly Metric[] {
+export function hostMetrics(host: MeteredHost): readonly Metric[] {
+  const { table, sockets, links, addresses } = host;
   const { behind, skipped } = sockets.lenient.figures;
   return [
     { name: "stateful_objects_awake", help: "Objects that run here.", value: table.size },
     { name: "stateful_objects_asleep", help: "Objects that sleep here.", value: table.asleep },
+    {
+      name: "stateful_requests_open",
+      help: "Requests of clients that are not answered yet, or not to their ends: the one that asks is among them.",
+      value: host.openRequests(),
+    },
+    {
+      name: "stateful_events_open",
+      help: "Events that objects here are at, or that wait for them.",
+      value: openEvents(table),
+    },
+    {
+      name: "stateful_memory_resident_bytes",
+      help: "Resident memory of the process, as its guard sees it.",
+      value: host.gauge.usedBytes,
+    },
+    {
+      name: "stateful_routes_cached",
+      help: "Owners that are remembered.",
+      value: host.routes.size,
+    },
     { name: "stateful_sockets", help: "Sockets, streams and subscriptions held here.", value: sockets.size },
     {
       name: "stateful_sockets_buffered_bytes",
@@ -54,4 +80,10 @@ export function hostMetrics({ table, sockets, links, addresses }: MeteredHost): 
       value: links.publishFramesSent,
     },
   ];
+}
+
+function openEvents(table: ActivationTable): number {
+  let open = 0;
+  for (const activation of table.all()) open += activation.openEvents;
+  return open;
 }

@@ -17,7 +17,7 @@ import { attachedEdge } from "./attached-edges.ts";
 import { limitBody } from "./body-limit.ts";
 import type { EdgeSockets } from "./edge-sockets.ts";
 import { forward, ForwardsUnderWay } from "./forward-client.ts";
-import type { ForwardHead } from "./forward-protocol.ts";
+import { type ForwardHead, whyNotForwarded } from "./forward-protocol.ts";
 import { forwardedHeaders } from "./http-fields.ts";
 import { forwardedBody, restored } from "./kept-body.ts";
 import { parseObjectTarget, pathAndQuery, quickKey } from "./object-target.ts";
@@ -275,6 +275,11 @@ export class Dispatcher {
       // The link says once why it cannot be had, at a level that is read; this is for whoever looks for one request.
       this.#setup.log.debug("owner.unreachable", { object: key, host: location.host.hostId, error: link });
       search.unreachable(location, link);
+      return "again";
+    }
+    const mismatch = whyNotForwarded(head.upgrade, link.version);
+    if (mismatch !== undefined) {
+      search.unreachable(location, mismatch);
       return "again";
     }
     const socket = upgrade?.socket;

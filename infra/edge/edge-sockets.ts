@@ -10,7 +10,14 @@ import { presenceTopic, topicOfPresence } from "../topics/topic-presence.ts";
 import type { AddressLimits } from "./address-limits.ts";
 import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
 import { EdgeSocket, framedTopicName, nativeTopic } from "./edge-socket.ts";
-import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
+import {
+  type EncodedEvent,
+  EventStream,
+  type EventStreamTopics,
+  eventStreamPingMs,
+  presenceEvent,
+  topicEvent,
+} from "./event-stream.ts";
 import { FramedNames } from "./framed-names.ts";
 import { HeldSockets } from "./held-sockets.ts";
 import { LenientTopics } from "./lenient-topics.ts";
@@ -66,8 +73,9 @@ export class EdgeSockets implements TopicEdge {
   readonly #byNumber = new Map<number, EdgeSocket>();
   /** By object, wherever its owner is. */
   readonly #held = new Map<string, HeldSockets>();
+  /** By the native names of what they hear. */
   readonly #streams = new Map<string, Set<EventStream>>();
-  readonly #streamNumbers = new Set<number>();
+  readonly #openStreams = new Set<EventStream>();
   /** Each with what gives its address's place back. */
   readonly #connections = new Map<SharedConnection, () => void>();
   readonly framedNames = new FramedNames();
@@ -109,7 +117,7 @@ export class EdgeSockets implements TopicEdge {
 
   /** Event streams that are open. */
   get streamCount(): number {
-    return this.#streamNumbers.size;
+    return this.#openStreams.size;
   }
 
   /**
@@ -127,7 +135,6 @@ export class EdgeSockets implements TopicEdge {
       sendableBytesMax: sendableFactor * this.#setup.backpressureLimitBytes,
       forget: () => {
         this.#byNumber.delete(number);
-        this.#streamNumbers.delete(number);
         this.#headBytes -= headBytes;
         leave?.();
         held.upgradeEnded(number);
@@ -197,7 +204,6 @@ export class EdgeSockets implements TopicEdge {
   }
 
   eventStream(socket: EdgeSocket): EventStream {
-    this.#streamNumbers.add(socket.socketId);
     return new EventStream(socket, this.#streamTopics, this.#setup.backpressureLimitBytes);
   }
 
@@ -211,7 +217,7 @@ export class EdgeSockets implements TopicEdge {
     this.#publishNatively(name, data, except);
     const frame = this.framedNames.frameOf(name, message);
     if (frame !== undefined) this.#publishNatively(framedTopicName(name), frame, except);
-    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.hear(message);
+    this.#tellStreams(name, () => topicEvent(message), except);
     this.lenient.publish(name, message, except);
     return true;
   }
@@ -220,8 +226,15 @@ export class EdgeSockets implements TopicEdge {
     const name = nativeTopic(objectKey, presenceTopic(topic));
     if (this.framedNames.size > 0)
       this.#setup.publishNatively(framedTopicName(name), presenceFrame(objectKey, topic, json));
-    for (const stream of this.#streams.get(name) ?? []) stream.hearPresence(json);
+    this.#tellStreams(name, () => presenceEvent(json), undefined);
     return true;
+  }
+
+  #tellStreams(name: string, encode: () => EncodedEvent, except: EdgeSocket | undefined): void {
+    const streams = this.#streams.get(name);
+    if (streams === undefined) return;
+    const event = encode();
+    for (const stream of streams) if (stream.socket !== except) stream.hearEncoded(event);
   }
 
   /** Before it is: what is behind then is behind without it. */
@@ -252,6 +265,8 @@ export class EdgeSockets implements TopicEdge {
   }
 
   readonly #streamTopics: EventStreamTopics = {
+    opened: (stream) => void this.#openStreams.add(stream),
+    closed: (stream) => void this.#openStreams.delete(stream),
     add: (name, stream) => {
       const streams = this.#streams.get(name);
       if (streams) streams.add(stream);
@@ -300,6 +315,6 @@ export class EdgeSockets implements TopicEdge {
     }
     if (nowMs < this.#pingDueMs) return;
     this.#pingDueMs = nowMs + eventStreamPingMs;
-    for (const streams of this.#streams.values()) for (const stream of streams) stream.ping();
+    for (const stream of [...this.#openStreams]) stream.ping();
   }
 }

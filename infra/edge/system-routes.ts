@@ -16,7 +16,11 @@ export interface SystemRoutesSetup extends SearchSetup {
   /** Whether whoever asks may see the figures of hosts: how full they are, and where their users are. */
   readonly showsFigures: (request: Request) => boolean;
   /** The host by which the one that is named is reached, where it cannot be directly. */
-  readonly pathTo: (host: HostRecord) => { readonly via: string | undefined };
+  readonly pathTo: (host: HostRecord) => {
+    readonly via: string | undefined;
+    /** Why there can be no link to it at all. */
+    readonly whyNot: string | undefined;
+  };
 }
 
 const unkept = { "cache-control": "no-store" };
@@ -75,8 +79,9 @@ export class SystemRoutes {
     const account = await owners.account(ref, known?.host);
     const owner = account?.owner ?? (known && { ...nameOf(known.host), epoch: known.epoch });
     const explanation = explain(search.question(), search.placement(), owner, account?.life);
-    const via = known && pathTo(known.host).via;
-    return { ...explanation, ...(account && stateForm(account)), ...(via && { reachedThrough: via }) };
+    const { via, whyNot } = known ? pathTo(known.host) : { via: undefined, whyNot: undefined };
+    const way = { ...(via && { reachedThrough: via }), ...(whyNot && { notReached: whyNot }) };
+    return { ...explanation, ...(account && stateForm(account)), ...way };
   }
 
   /** The owner as far as this edge knows; asking never starts an object. */

@@ -25,6 +25,7 @@ import {
 import { decodeHello, encodeHello } from "../../infra/edge/socket-hello.ts";
 import * as sockets from "../../infra/edge/socket-protocol.ts";
 import { decodeHeadOf, decodeRoll, encodeHeadOf, encodeRoll } from "../../infra/edge/socket-records.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { subscriptionAddress } from "../../infra/edge/subscription-address.ts";
 import {
   decodePositions,
@@ -275,10 +276,13 @@ const hosts: readonly Target[] = [
   between(
     "refusal",
     (random) =>
-      encodeRefusal({
-        error: new StatefulError("not_owner", randomText(random)),
-        owner: { session: "s.1", epoch: 3 },
-      }),
+      encodeRefusal(
+        {
+          error: new StatefulError("not_owner", randomText(random)),
+          owner: { session: "s.1", epoch: 3 },
+        },
+        linkVersions.newest,
+      ),
     (input) => decodeRefusal(bytes(input)),
   ),
   between("number", (random) => encodeNumbers(count(random)), decodeNumber),
