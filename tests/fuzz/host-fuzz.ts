@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import type { HostProcess } from "../support/host-process.ts";
 import type { SeededRandom } from "../support/seeded-random.ts";
+import { adminToken } from "../support/move-object.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
 import type { FuzzFailure } from "./fuzz-decoder.ts";
@@ -101,7 +102,7 @@ export async function fuzzHost(
     }
   }
   neighbour.close();
-  failures.push(...faultsOf(host));
+  failures.push(...faultsOf(host), ...(await leftBehind(host)));
   const memory = { before, after: await memoryMiB(host) };
   return {
     target: target.name,
@@ -220,6 +221,21 @@ class Neighbour {
   close(): void {
     this.#socket.close();
   }
+}
+
+/** Clients that are gone must be gone at the host as well. */
+async function leftBehind(host: HostProcess): Promise<FuzzFailure[]> {
+  const headers = { authorization: `Bearer ${adminToken}` };
+  let text = "";
+  const isEmpty = async () => {
+    text = await (await fetch(host.url("/-/metrics"), { headers })).text();
+    return /^stateful_sockets 0$/m.test(text);
+  };
+  const what = "The host holds sockets of clients that are gone.";
+  return until(what, isEmpty, probeLimitMs).then(
+    () => [],
+    () => [{ what, input: text }],
+  );
 }
 
 function faultsOf(host: HostProcess): FuzzFailure[] {
