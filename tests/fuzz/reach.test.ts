@@ -152,7 +152,7 @@ function rawTarget(random: SeededRandom): string {
 test(`E1 a path as odd as one likes reaches the object that it names, or none, at any host (FUZZ_SEED=${seed})`, async () => {
   const random = new SeededRandom(seed);
   let reached = 0;
-  for (let count = 0; count < 250; count += 1) {
+  for (let count = 0; count < 150; count += 1) {
     const target = rawTarget(random);
     const path = target.split("?", 1)[0] ?? "";
     const ask = (region: string) => rawRequest(cluster.host(region).port, `GET ${target}`);
@@ -166,7 +166,7 @@ test(`E1 a path as odd as one likes reaches the object that it names, or none, a
     // The owner's own edge goes shorter ways than the other: they must not differ.
     expect([target, said(there)]).toEqual([target, said(here)]);
   }
-  expect(reached).toBeGreaterThan(20);
+  expect(reached).toBeGreaterThan(10);
 }, 60_000);
 
 test.each([
