@@ -63,12 +63,15 @@ const endAllAfterLoss = `
   UPDATE sessions SET ended = 3
   WHERE ended = 0 AND (SELECT generation FROM directory) = :nextGeneration`;
 
+/** L12: what a build must know to work on these tables. A migration may raise it under a host that runs. */
+const requiredSchema = `(SELECT max(version) FROM schema_versions)`;
+
 const insertSession = `
   INSERT INTO sessions (session, host_id, region, private_url, public_url, classes, version, draining, load, ttl_ms,
-    opened_at, expires_at, counter)
+    opened_at, expires_at, counter, link_versions)
   SELECT :session, :hostId, :region, :privateUrl, :publicUrl, :classes, :version, :draining, :load, :ttlMs,
-    d.now, d.now + :ttlMs, d.counter
-  FROM directory d WHERE true
+    d.now, d.now + :ttlMs, d.counter, :linkVersions
+  FROM directory d WHERE ${requiredSchema} <= :schemaVersion
   ON CONFLICT (session) DO NOTHING`;
 
 /**
@@ -212,7 +215,7 @@ const readLeases = `
 
 const readState = `
   SELECT d.generation, d.now, max(0, max(d.quarantine_until, ${gapUntil}) - d.now) AS quarantine_ms,
-    me.session, me.ended, me.expires_at, me.counter, me.last_commit, me.last_outcome
+    me.session, me.ended, me.expires_at, me.counter, me.last_commit, me.last_outcome, ${requiredSchema} AS required_schema
   FROM directory d LEFT JOIN sessions me ON me.session = :session`;
 
 const readCommit = readState.replace("me.session,", `${refusedLeases} AS refused, me.session,`);
@@ -231,7 +234,7 @@ const writesOfSlot = new WriteStatements(slotIsOurs);
 const writesOfClaim = new WriteStatements(claimedHere);
 
 const readHosts = `
-  SELECT session, host_id, region, private_url, public_url, classes, version, draining, load
+  SELECT session, host_id, region, private_url, public_url, classes, version, draining, load, link_versions
   FROM sessions WHERE ended = 0 AND expires_at > (SELECT now FROM directory)`;
 
 const endSession = `

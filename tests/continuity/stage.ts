@@ -21,6 +21,9 @@ export interface StageOptions {
   readonly leaseTtlMs?: number;
   /** From the root of the project; default: classes made for these tests, which `startAt` and `owner` need. */
   readonly objectsFolder?: string;
+  /** The root of the tree whose hosts they are. Default: this project's. */
+  readonly tree?: string;
+  readonly env?: Readonly<Record<string, string>>;
   /** Whether ways between hosts will be cut. */
   readonly cutsWays?: boolean;
 }
@@ -65,8 +68,10 @@ export class Stage {
             env: {
               STATEFUL_ADMIN_TOKEN: adminToken,
               STATEFUL_LOG: process.env.CONTINUITY_LOGS ?? "info",
+              ...options.env,
               ...env,
             },
+            ...(options.tree === undefined ? {} : { tree: options.tree }),
             ...(address === undefined ? {} : { address }),
             ...(runner === undefined ? {} : { runner }),
             ...(preload === undefined ? {} : { preload }),
