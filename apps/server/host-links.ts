@@ -23,6 +23,7 @@ import { delayedTransport } from "../../infra/link/delayed-transport.ts";
 import type { Channel, ChannelHandlers, Link, LinkHandlers, LinkTarget } from "../../infra/link/link.ts";
 import { HostLinkPool } from "../../infra/link/link-pool.ts";
 import { LinkSecret } from "../../infra/link/link-secret.ts";
+import type { Dial } from "../../infra/link/websocket-transport.ts";
 import type { ServerConfig } from "./config.ts";
 
 export interface HostLinksSetup {
@@ -31,6 +32,8 @@ export interface HostLinksSetup {
   readonly versions: VersionRange;
   readonly clock: Clock;
   readonly log: Log;
+  /** Default: WebSockets. */
+  readonly dial: Dial | undefined;
   readonly leases: Leases;
   readonly table: ActivationTable;
   readonly sockets: EdgeSockets;
@@ -77,7 +80,7 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
   #sessionSinceMs = Number.NEGATIVE_INFINITY;
 
   constructor(setup: HostLinksSetup) {
-    const { config, clock, log, leases } = setup;
+    const { config, clock, log, leases, dial } = setup;
     const [current = nanoid(32), other] = config.clusterSecrets;
     const { simulatedDelayMs } = config;
     this.#setup = setup;
@@ -93,6 +96,7 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
       clock,
       log,
       limits: { heartbeatMs: config.heartbeatMs },
+      ...(dial && { dial }),
       ...(simulatedDelayMs && {
         wrap: (transport, peer) => delayedTransport(transport, clock, () => simulatedDelayMs(peer.region)),
       }),

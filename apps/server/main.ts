@@ -2,6 +2,7 @@ import { ClassFileError } from "../../infra/host/class-folder.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import type { Log } from "../../infra/lib/log.ts";
 import { ConfigError, configFromEnvironment } from "./config.ts";
+import { descriptorsAdvice } from "./descriptors.ts";
 import { outdatedExitCode } from "./exit-codes.ts";
 import { type RunningHost, startHost } from "./host.ts";
 import { jsonLog } from "./log-lines.ts";
@@ -24,6 +25,8 @@ async function main(): Promise<void> {
   if (config.clusterSecrets.length === 0) {
     log.warn("secret.missing", { advice: "CLUSTER_SECRET is not set: no other host can link to this one." });
   }
+  const advice = descriptorsAdvice(config.socketsMax);
+  if (advice !== undefined) log.warn("descriptors.few", { advice });
   const outdated = Promise.withResolvers<StatefulError>();
   const onOutdated = outdated.resolve;
   const host = await startHost(config, { log, onSession: tellSupervisor, onOutdated });

@@ -13,6 +13,8 @@ export interface SystemRoutesSetup extends SearchSetup {
   readonly hostId: string;
   readonly isDraining: () => boolean;
   readonly owners: Pick<OwnerCalls, "account">;
+  /** Whether whoever asks may see the figures of hosts: how full they are, and where their users are. */
+  readonly showsFigures: (request: Request) => boolean;
   /** The host by which the one that is named is reached, where it cannot be directly. */
   readonly pathTo: (host: HostRecord) => {
     readonly via: string | undefined;
@@ -21,7 +23,12 @@ export interface SystemRoutesSetup extends SearchSetup {
   };
 }
 
-/** Answers `/-/health` and `/-/explain/<class>/<id>`. */
+const unkept = { "cache-control": "no-store" };
+
+/**
+ * Answers `/-/health` and `/-/explain/<class>/<id>`: to anybody where an object lives, and to whoever may see figures the reasons
+ * as well.
+ */
 export class SystemRoutes {
   readonly #setup: SystemRoutesSetup;
 
@@ -37,7 +44,9 @@ export class SystemRoutes {
       const [, , verb, className, segment, ...rest] = path.split("/");
       if (verb === "health" && className === undefined) return this.#health();
       if (verb === "explain" && className && segment && rest.length === 0) {
-        return Response.json(await this.#explain(className, segment));
+        const { object, askedFrom, owner, ...figures } = await this.#explain(className, segment);
+        const isShown = this.#setup.showsFigures(request);
+        return Response.json({ object, askedFrom, owner, ...(isShown && figures) }, { headers: unkept });
       }
       throw new StatefulError(
         "not_found",
@@ -56,7 +65,7 @@ export class SystemRoutes {
     const body = { status, hostId, region, objects: table.size, hosts: leases.hosts.length };
     return Response.json(body, {
       status: status === "ok" ? 200 : 503,
-      headers: { "cache-control": "no-store" },
+      headers: unkept,
     });
   }
 

@@ -5,7 +5,7 @@ import type { ObjectRef } from "../lib/object-ref.ts";
 import type { StopReason } from "../object/context.ts";
 import type { Activation } from "./activation.ts";
 import type { ActivationLife } from "./activation-life.ts";
-import type { ActivationHost } from "./activation-setup.ts";
+import { type ActivationHost, sharedWaits } from "./activation-setup.ts";
 import { type Adoptable, Adoption } from "./adoption.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import { type Elsewhere, HostObjects } from "./host-objects.ts";
@@ -58,7 +58,7 @@ export abstract class ObjectTable extends HostObjects {
     this.leases = setup.leases;
     const { leases, clock, log, callsFrom, stores, checkState, movePeers: peers, version } = setup;
     this.#host = {
-      ...{ clock, log, callsFrom, stores },
+      ...{ clock, log, callsFrom, stores, ...sharedWaits(clock) },
       edgesOf: (activation) => {
         const edges = this.edgesFor(activation.ref, activation.runtime);
         edges.starting(activation);
@@ -227,10 +227,11 @@ export abstract class ObjectTable extends HostObjects {
     const isNews = when === "mine" && sleeper === undefined;
     if (elsewhere && isNews && this.setup.leases.host(elsewhere.session)) return elsewhere;
     this.movedAway.delete(key);
-    const start = (sleeper ? this.#wake(sleeper) : this.#start(ref, when)).finally(() =>
-      this.starting.delete(key),
-    );
+    // Noted before anything runs: an edge of this host answers a roll call in the same turn, and has its object woken for that.
+    const { promise: start, resolve } = Promise.withResolvers<Activation | Elsewhere>();
     this.starting.set(key, start);
+    const begun = sleeper ? this.#wake(sleeper) : this.#start(ref, when);
+    resolve(begun.finally(() => this.starting.delete(key)));
     return start;
   }
 

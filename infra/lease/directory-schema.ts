@@ -135,6 +135,15 @@ export const migrations: readonly Migration[] = [
       `ALTER TABLE sessions ADD COLUMN link_versions TEXT`,
     ],
   },
+  {
+    version: 7,
+    olderHosts: "go on",
+    statements: [
+      // By how many ms `now` was ahead of the clock at the latest write. NULL: not. The version before this one leaves it as it
+      // is, and `now` with it wherever the clock is behind; so what it says stays true.
+      `ALTER TABLE directory ADD COLUMN ahead INTEGER`,
+    ],
+  },
 ];
 
 export interface Migration {

@@ -29,11 +29,21 @@ import { type PackedWrites, refusedLeases, refusedStatement, WriteStatements } f
  * long way finds out why.
  */
 
-/** `now` never falls, so what has expired stays expired. The counter rises even where the rest is refused. */
+/**
+ * The directory's time (L3), and what has passed on the clock since the latest write. It never falls, so what has expired stays
+ * expired. While it is ahead of a clock that was set back it goes on at half the clock's pace until the clock has caught up: it
+ * must not run faster than hosts count, and were it to stand still, no dead host would be missed until then. `ahead` is by how
+ * much it was ahead at the latest write; whatever is missing of that now has passed since.
+ */
+const time = `(
+    SELECT max(clock, now + elapsed / 2) AS now, clock, elapsed FROM (
+      SELECT now, clock, max(0, coalesce(ahead, 0) - now + clock) AS elapsed
+      FROM directory, (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS clock)))`;
+
+/** The counter rises even where the rest is refused. An odd millisecond is left for the next. */
 const tick = `
-  UPDATE directory SET
-    now = max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER)),
-    counter = counter + 1`;
+  UPDATE directory SET now = t.now, ahead = t.now - t.clock + t.elapsed % 2, counter = counter + 1
+  FROM ${time} t`;
 
 /**
  * L9. What was acknowledged to this session is on its row: a position, and the last commit. Where the row is missing or
@@ -215,10 +225,8 @@ const readNoted = readState.replace("me.session,", "coalesce(me.last_refused, '[
 const claimForWrites = `
   UPDATE sessions SET last_commit = :slot, counter = counter + 1, last_outcome = :claim
   WHERE session = :session AND ended = 0 AND last_commit = :slot - 1 AND counter >= :counter AND (
-    SELECT generation = :generation AND sessions.expires_at > max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER))
-    FROM directory)
-  RETURNING counter,
-    (SELECT max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER)) FROM directory) AS now`;
+    SELECT generation = :generation AND sessions.expires_at > t.now FROM directory, ${time} t)
+  RETURNING counter, (SELECT now FROM ${time}) AS now`;
 
 const claimedHere = `(SELECT last_commit = :slot AND last_outcome = :claim FROM sessions WHERE session = :session)`;
 

@@ -26,6 +26,7 @@ export const broughtBy = {
 
 /** Error codes that came after the first version, with the version that brought them. */
 export const codesSince: Partial<Readonly<Record<ErrorCode, number>>> = {
+  address_limit: broughtBy.laterErrorCodes,
   already_subscribed: broughtBy.laterErrorCodes,
   version_mismatch: broughtBy.laterErrorCodes,
 };

@@ -54,7 +54,7 @@ export class Stage {
 
   static async open(options: StageOptions = {}): Promise<Stage> {
     const ways = options.cutsWays === true ? await openWays() : undefined;
-    const sqld = await Sqld.start(undefined, ways?.kind === "namespaces" ? "0.0.0.0" : undefined);
+    const sqld = await Sqld.start(undefined, ways?.kind === "namespaces" ? { address: "0.0.0.0" } : {});
     const directoryUrl = `http://${ways?.primaryAddress ?? "127.0.0.1"}:${sqld.port}`;
     const hosts: HostProcess[] = [];
     const stage = new Stage(sqld, hosts, ways);

@@ -300,3 +300,19 @@ test("H10 an opening that waits is not acknowledged before it is taken", async (
   await host.clock.advance(100);
   expect(acknowledged).toEqual([0]);
 });
+
+test("H9 an edge that answers the roll call in the same turn, and has the object woken for that, finds it waking already", async () => {
+  const heard: unknown[] = [];
+  const { host, edge } = await asleep(heard);
+  const { ref } = [...host.table.allAsleep()][0] ?? {};
+  if (ref === undefined) throw new Error("Nothing sleeps here.");
+  edge.records = [recordOf(1)];
+  heard.length = 0;
+  await host.table.claim(ref, "mine", false); // by an edge that knew it awake
+  const [one, other] = await Promise.all([host.live("room"), host.live("room")]);
+  await host.clock.advance(100);
+  expect(one).toBe(other);
+  // Of one copy: whatever another wrote under the same lease would be this one's to overwrite.
+  expect(heard.filter((each) => typeof each === "object")).toHaveLength(1);
+  expect(edge.told.filter((each) => each === "rollCall")).toHaveLength(1);
+});

@@ -1,5 +1,6 @@
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { anyAddress } from "./any-address.ts";
 import type { HeldSockets } from "../../infra/edge/held-sockets.ts";
 import { ServedRegistration } from "../../infra/edge/served-registration.ts";
 import { decodeAttachmentHead } from "../../infra/edge/socket-protocol.ts";
@@ -186,6 +187,7 @@ export class EdgeRig {
   constructor(delayMs = 0) {
     this.#delayMs = delayMs;
     this.sockets = new EdgeSockets({
+      addresses: anyAddress,
       clock: this.clock,
       publishNatively: (name, message) => void this.published.push([name, message]),
       ...{ socketsMax: 1000, backpressureLimitBytes: 1024 * 1024 },

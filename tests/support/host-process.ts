@@ -34,6 +34,8 @@ export interface HostProcessOptions {
 export interface HostLogEntry {
   readonly event: string;
   readonly level: string;
+  /** By `performance.now()` here, whatever its own clock says. */
+  readonly heardAtMs: number;
   readonly [field: string]: unknown;
 }
 
@@ -75,12 +77,23 @@ export class HostProcess {
   get id(): string {
     return `${this.region}-${this.#starts}`;
   }
+  /** What its processes have written to the standard error, the last of it. */
+  get complaints(): string {
+    return this.#complaints;
+  }
   get pid(): number {
     return this.#process?.pid ?? 0;
   }
   /** Whether it has served since it was started, and has not been ended. */
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** With what it ended by itself, while it was to serve; undefined while it does. */
+  get end(): string | undefined {
+    const { exitCode = null, signalCode = null } = this.#process ?? {};
+    if (!this.#isReady || (exitCode === null && signalCode === null)) return undefined;
+    return `${exitCode ?? signalCode}: ${this.#complaints}`;
   }
 
   get port(): number {
@@ -192,7 +205,8 @@ export class HostProcess {
     for await (const chunk of stream) {
       const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
-      for (const line of lines) this.entries.push(JSON.parse(line)); // written by jsonLog
+      const heardAtMs = performance.now();
+      for (const line of lines) this.entries.push({ ...JSON.parse(line), heardAtMs }); // written by jsonLog
       if (this.entries.length > entriesMax) this.entries.splice(0, this.entries.length - entriesMax);
     }
   }

@@ -38,7 +38,14 @@ import {
 } from "../../infra/edge/topic-protocol.ts";
 import type { SocketRecord } from "../../infra/host/edge-port.ts";
 import { decodePackage, encodePackage, type MovePackage } from "../../infra/host/move-package.ts";
-import { errorCodes, StatefulError } from "../../infra/lib/errors.ts";
+import { errorCodes, problemDetails, StatefulError } from "../../infra/lib/errors.ts";
+import {
+  publishDone,
+  publishFailure,
+  saidOn,
+  sentOn,
+  subscriptionMessage,
+} from "../../infra/object/subscription-message.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { decodeFrames, type Frame, FrameWriter } from "../../infra/link/frame.ts";
 import { broughtBy, linkVersions } from "../../infra/link/link-versions.ts";
@@ -469,6 +476,42 @@ const moves: readonly Sample[] = [
   ),
 ];
 
+// -- subscriptions, whose messages travel as those of any socket
+
+const problem = new StatefulError("invalid_input", "No.");
+const subscriptions: readonly Sample[] = (
+  [
+    { payload: { data: '{"n":1}', form: "json" }, ref: 12 },
+    { payload: { data: text, form: "text" }, ref: undefined },
+    { payload: { data: bytes, form: "bytes" }, ref: 7 },
+  ] as const
+)
+  .map((said) =>
+    message(
+      `publish of a client: ${said.payload.form}`,
+      said,
+      ({ payload, ref }) => subscriptionMessage(payload, ref),
+      saidOn,
+      broughtBy.subscriptions,
+    ),
+  )
+  .concat(
+    message(
+      "publish that is done",
+      { type: "published", ref: 12, position: "4kT9w2.17" },
+      ({ ref, position }) => publishDone(ref, position),
+      sentOn,
+      broughtBy.subscriptions,
+    ),
+    message(
+      "publish that is not taken",
+      { type: "failed", ref: 12, error: problemDetails(problem) },
+      ({ ref }) => publishFailure(problem, ref),
+      sentOn,
+      broughtBy.subscriptions,
+    ),
+  );
+
 /** The numbers and names that stand for things: a new one is a change like any other. */
 const names: Sample = {
   ...{ name: "names", since: 1 },
@@ -499,4 +542,7 @@ function prefixed(prefix: string, kinds: Readonly<Record<string, number>>) {
 }
 
 /** Every kind of message that hosts of ours write to each other. */
-export const samples: readonly Sample[] = [...links, ...forwards, ...attachments, ...moves, names];
+export const samples: readonly Sample[] = [
+  ...[...links, ...forwards, ...attachments, ...moves],
+  ...[...subscriptions, names],
+];

@@ -1,0 +1,251 @@
+/** A text of a file, and what stands in its place. */
+export type Change = readonly [from: string, to: string];
+
+/** What somebody could have got wrong, which the simulation has to find. */
+export interface DeliberateBug {
+  readonly name: string;
+  /** The rule that it breaks, or the folder's letter. */
+  readonly rule: string;
+  /** Where a search for it begins: about where one has found it. */
+  readonly seed: number;
+  readonly files: readonly (readonly [file: string, ...changes: Change[]])[];
+}
+
+const statements = "infra/lease/directory-statements.ts";
+const writes = "infra/lease/write-statements.ts";
+const now = "max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER))";
+
+/**
+ * The checkers can fail: each of these is found. A change is of the product's own text, so that the product needs no door for it; where
+ * that text is no longer there, `apply-bug.ts` says so.
+ */
+export const deliberateBugs: readonly DeliberateBug[] = [
+  {
+    name: "writes are not fenced",
+    rule: "L4",
+    seed: 1,
+    files: [
+      [writes, ["\n    AND l.session = :session AND l.epoch = w.value ->> 2`;", "`;"]],
+      [
+        statements,
+        [
+          "me.ended = 0 AND me.expires_at > d.now AND me.last_commit = :slot - 1\n      AND d.generation",
+          "me.last_commit = :slot - 1\n      AND d.generation",
+        ],
+        [
+          `AND ended = 0 AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation AND sessions.expires_at > ${now}`,
+          "AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "a slot is compared with <=",
+    rule: "L6",
+    seed: 1,
+    files: [
+      [
+        statements,
+        [
+          "me.last_commit = :slot - 1\n      AND d.generation",
+          "me.last_commit <= :slot\n      AND d.generation",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "slots are not compared",
+    rule: "L6",
+    seed: 1,
+    files: [
+      [
+        statements,
+        ["AND me.last_commit = :slot - 1\n      AND d.generation", "AND d.generation"],
+        ["AND ended = 0 AND last_commit = :slot - 1 AND", "AND ended = 0 AND"],
+      ],
+    ],
+  },
+  {
+    name: "validity is counted from the answer",
+    rule: "L3",
+    seed: 1,
+    files: [
+      [
+        "infra/lease/session-keeper.ts",
+        [
+          "if (!life.extend(sentAt)) return false;",
+          "if (!life.extend(sendTime(this.#options.clock))) return false;",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "the margin is added",
+    rule: "L3",
+    seed: 1,
+    files: [
+      [
+        "infra/lease/session-keeper.ts",
+        ["const validMs = ttlMs - marginMs;", "const validMs = ttlMs + marginMs;"],
+      ],
+    ],
+  },
+  {
+    name: "validity is a timer",
+    rule: "L3",
+    seed: 1,
+    files: [["infra/lease/session-life.ts", ["if (this.remainingMs() > 0) return true;", "return true;"]]],
+  },
+  {
+    name: "what lives is taken",
+    rule: "L2",
+    seed: 1,
+    files: [[statements, [" WHERE leases.session = :session OR NOT $" + "{ownerLives}`;", " WHERE true`;"]]],
+  },
+  {
+    name: "a move forgets the epoch",
+    rule: "L7",
+    seed: 1,
+    files: [
+      [
+        statements,
+        [
+          "SET session = m.value ->> 3, epoch = max(leases.epoch + 1, d.now), former",
+          "SET session = m.value ->> 3, former",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "an acquisition forgets the epoch",
+    rule: "L2",
+    seed: 1,
+    files: [
+      [
+        statements,
+        [
+          "session = excluded.session, epoch = max(leases.epoch + 1, excluded.epoch), former",
+          "session = excluded.session, former",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "adoption does not compare",
+    rule: "L1",
+    seed: 1,
+    files: [[statements, ["\n    AND leases.session = a.value ->> 2 AND leases.epoch = a.value ->> 3", ""]]],
+  },
+  {
+    name: "an answer does not wait for its write",
+    rule: "H",
+    seed: 1,
+    files: [
+      [
+        "infra/host/output-gate.ts",
+        ["return upTo <= changes.durableUpTo;", "return changes !== undefined && upTo >= 0;"],
+      ],
+    ],
+  },
+  {
+    name: "an unknown commit is taken for refused",
+    rule: "L6",
+    seed: 1,
+    files: [
+      [
+        "infra/lease/lease-line.ts",
+        ['if (error.code !== "directory_unavailable" && !life.over.aborted) {', "if (!life.over.aborted) {"],
+      ],
+    ],
+  },
+  {
+    name: "the target does not wait for the outcome of a move",
+    rule: "L7",
+    seed: 1,
+    files: [
+      [
+        "infra/host/moves-in.ts",
+        ["this.#package = bytes;\n  }", "this.#package = bytes;\n    this.go(this.#offer.epoch + 1);\n  }"],
+      ],
+    ],
+  },
+  {
+    name: "a lost owner is taken for one that refused",
+    rule: "E",
+    seed: 1,
+    files: [
+      [
+        "infra/edge/forward-client.ts",
+        [
+          'if (phase === "offered" && isSafeMethod(method)) {',
+          "if (method !== phase || isSafeMethod(method)) {",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "a listener resumes one too late",
+    rule: "T5",
+    seed: 1,
+    files: [
+      [
+        "infra/topics/topic-history.ts",
+        [
+          "return { position: since, recovered: true, missed: this.#after(offset) };",
+          "return { position: since, recovered: true, missed: this.#after(offset + 1) };",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "some messages are not stored",
+    rule: "T6",
+    seed: 1,
+    files: [
+      [
+        writes,
+        [
+          " WHERE $" + "{mine}\n  ON CONFLICT (class, id, topic, place)",
+          " WHERE $" + "{mine} AND w.value ->> 6 % 3 > 0\n  ON CONFLICT (class, id, topic, place)",
+        ],
+      ],
+    ],
+  },
+  {
+    name: "an object wakes twice at once",
+    rule: "H9",
+    seed: 1,
+    files: [
+      [
+        "infra/host/object-table.ts",
+        ["    this.starting.set(key, start);\n    const begun", "    const begun"],
+        ["    resolve(begun.finally(", "    this.starting.set(key, start);\n    resolve(begun.finally("],
+      ],
+    ],
+  },
+  {
+    name: "a release does not compare the epoch",
+    rule: "L4",
+    seed: 1,
+    files: [
+      [
+        statements,
+        ["AND leases.session = :session AND leases.epoch = r.value ->> 2", "AND leases.session = :session"],
+      ],
+    ],
+  },
+  {
+    name: "a transaction does not wait for its turn",
+    rule: "S",
+    seed: 1,
+    files: [
+      [
+        "infra/storage/storage-line.ts",
+        [
+          "this.#numbered(caller, () => this.#inTurn(token, () => this.#hold(token, run, true)));",
+          "this.#numbered(caller, () => (token === caller ? this.#hold(token, run, true) : settledBy(run)));",
+        ],
+      ],
+    ],
+  },
+];

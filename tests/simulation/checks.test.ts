@@ -1,0 +1,80 @@
+import { expect, test } from "bun:test";
+import { ListenerCheck } from "./checks/topic-check.ts";
+import { Scheduler } from "./world/scheduler.ts";
+import { Network } from "./world/network.ts";
+import { SimulatedProcess } from "./world/simulated-process.ts";
+import { SeededRandom } from "../support/seeded-random.ts";
+
+function listener() {
+  const wrong: string[] = [];
+  const check = new ListenerCheck("listener", "ledger/a", {
+    wrong: (what) => void wrong.push(what),
+    heard: () => undefined,
+  });
+  return { check, wrong };
+}
+
+test("a listener who hears everything once, in order, also over a resume, is content", () => {
+  const { check, wrong } = listener();
+  check.subscribed("h.0", undefined);
+  check.message("h.1", "a");
+  check.message("h.2", "b");
+  check.subscribed("h.2", true);
+  check.message("h.3", "c");
+  expect([wrong, check.ops, check.since]).toEqual([[], ["a", "b", "c"], "h.3"]);
+});
+
+test("what is missing, comes twice, is out of order or of another history is found", () => {
+  for (const position of ["h.4", "h.2", "h.1", "other.3", undefined]) {
+    const { check, wrong } = listener();
+    check.subscribed("h.0", undefined);
+    check.message("h.1", "a");
+    check.message("h.2", "b");
+    check.message(position, "c");
+    expect(wrong).toHaveLength(1);
+  }
+});
+
+test("a resume elsewhere than where the listener stands, or one that lost something durable, is found", () => {
+  for (const [position, recovered] of [
+    ["h.2", true],
+    ["h.1", false],
+    [undefined, true],
+  ] as const) {
+    const { check, wrong } = listener();
+    check.subscribed("h.0", undefined);
+    check.message("h.1", "a");
+    check.subscribed(position, recovered);
+    expect(wrong).toHaveLength(1);
+  }
+});
+
+test("what is due for a process that stands is held, in its order, and what is due after its death never runs", () => {
+  const scheduler = new Scheduler(() => undefined);
+  const one = new SimulatedProcess("one", scheduler, { skewMs: 0, rate: 1 });
+  const ran: string[] = [];
+  for (const delayMs of [10, 20, 200])
+    scheduler.after(delayMs, one, () => void ran.push(`${delayMs} at ${scheduler.nowMs}`));
+  one.freeze(100);
+  scheduler.runUntil(150);
+  expect(ran).toEqual(["10 at 100", "20 at 100"]);
+  expect(one.clock.monotonicMs()).toBe(150);
+  one.die(true);
+  scheduler.runUntil(300);
+  expect(ran).toHaveLength(2);
+});
+
+test("a connection's messages keep their order, and wait for the end of a cut", () => {
+  const scheduler = new Scheduler(() => undefined);
+  const network = new Network(scheduler, new SeededRandom(1), () => 10);
+  const arrived: string[] = [];
+  const stream = network.stream("a", "b");
+  for (let index = 0; index < 5; index += 1) stream.send(() => void arrived.push(`early ${index}`));
+  network.cut("a", "b");
+  stream.send(() => void arrived.push("late"));
+  scheduler.runUntil(1_000);
+  expect(arrived).toEqual([0, 1, 2, 3, 4].map((index) => `early ${index}`));
+  network.mend("a", "b");
+  scheduler.runUntil(2_000);
+  expect(arrived.at(-1)).toBe("late");
+});

@@ -1,0 +1,80 @@
+import type { Activation } from "../../../infra/host/activation.ts";
+import type { LeaseRow } from "../world/primary.ts";
+import type { World } from "../world/world.ts";
+
+interface Accepted {
+  readonly epoch: number;
+  readonly host: string;
+}
+
+/**
+ * At most one live copy (L1 to L4, L7), seen from outside: at every event that a handler takes, the directory must name its host's
+ * session and its activation's epoch *at that instant*, whatever any host has heard of it; and epochs only rise, in the directory and
+ * among those under which events are taken.
+ */
+export class OneCopyCheck {
+  readonly #world: World;
+  readonly #rows = new Map<string, LeaseRow>();
+  readonly #last = new Map<string, Accepted>();
+  accepts = 0;
+  activations = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** After a transaction of the primary. */
+  leasesChanged(rows: readonly LeaseRow[]): void {
+    for (const row of rows) {
+      const before = this.#rows.get(row.key);
+      this.#rows.set(row.key, row);
+      if (before === undefined) this.activations += 1;
+      if (before === undefined || before === row) continue;
+      const isTaken = row.session !== before.session && row.session !== "";
+      if (isTaken) this.activations += 1;
+      if (row.epoch < before.epoch)
+        this.#wrong(`the epoch of ${row.key} fell from ${before.epoch} to ${row.epoch}`);
+      else if (isTaken && row.epoch === before.epoch)
+        this.#wrong(
+          `${row.key} went from "${before.session}" to "${row.session}" under one epoch, ${row.epoch}`,
+        );
+    }
+  }
+
+  /** A handler begins. */
+  accepted(key: string, hostName: string): void {
+    this.accepts += 1;
+    const parts = this.#world.hosts.get(hostName)?.running?.parts;
+    // Also one that is about to move, and waits for what it has begun.
+    const activation = parts === undefined ? undefined : activationOf(parts.table.all(), key);
+    if (parts === undefined || activation === undefined)
+      return this.#wrongOfCopies(`${hostName} takes an event of ${key}, which does not run there`);
+    const { epoch } = activation;
+    const { session } = parts.leases;
+    const row = this.#rows.get(key);
+    if (row?.session !== session.id || row.epoch !== epoch) {
+      const rows = `the directory says ${row?.session} under ${row?.epoch}`;
+      this.#wrongOfCopies(`${hostName} takes an event of ${key} as ${session.id} under ${epoch}; ${rows}`);
+    }
+    const last = this.#last.get(key);
+    if (last !== undefined && epoch < last.epoch)
+      this.#wrongOfCopies(
+        `${hostName} takes an event of ${key} under ${epoch}, after ${last.host} took one under ${last.epoch}`,
+      );
+    if (last === undefined || epoch >= last.epoch) this.#last.set(key, { epoch, host: hostName });
+  }
+
+  #wrong(what: string): void {
+    this.#world.violation(`epochs: ${what}`);
+  }
+
+  /** Two copies may live where clocks are worse than is assumed. */
+  #wrongOfCopies(what: string): void {
+    if (!this.#world.settings.beyondBounds) this.#world.violation(`one copy: ${what}`);
+  }
+}
+
+function activationOf(all: Iterable<Activation>, key: string): Activation | undefined {
+  for (const activation of all) if (activation.ref.key === key) return activation;
+  return undefined;
+}

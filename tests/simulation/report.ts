@@ -1,0 +1,76 @@
+import type { RunResult } from "./run.ts";
+
+const counted = [
+  "operations",
+  "answered",
+  "unknown",
+  "undecided",
+  "heard",
+  "echoed",
+  "accepts",
+  "activations",
+  "transactions",
+  "steps",
+] as const;
+
+/** What many runs come to. */
+export class Report {
+  readonly #startedAtMs = performance.now();
+  readonly #sums: Record<(typeof counted)[number], number> = {
+    ...{ operations: 0, answered: 0, unknown: 0, undecided: 0, heard: 0, echoed: 0 },
+    ...{ accepts: 0, activations: 0, transactions: 0, steps: 0 },
+  };
+  readonly #faults = new Map<string, number>();
+  readonly #violations = new Map<string, number>();
+  #runs = 0;
+  #failed = 0;
+  #beyondBounds = 0;
+  #virtualMs = 0;
+  #slowestHealMs = 0;
+
+  add(result: RunResult): void {
+    this.#runs += 1;
+    this.#virtualMs += result.virtualMs;
+    this.#slowestHealMs = Math.max(this.#slowestHealMs, result.healedMs);
+    if (result.settings.beyondBounds) this.#beyondBounds += 1;
+    if (result.violations.length > 0) this.#failed += 1;
+    for (const name of counted) this.#sums[name] += result[name];
+    for (const [kind, count] of Object.entries(result.faultCounts))
+      this.#faults.set(kind, (this.#faults.get(kind) ?? 0) + count);
+    for (const violation of result.violations) {
+      const kind = violation.split(": ")[1] ?? "";
+      this.#violations.set(kind, (this.#violations.get(kind) ?? 0) + 1);
+    }
+  }
+
+  progress(of: number): string {
+    const seconds = (performance.now() - this.#startedAtMs) / 1000;
+    return `${this.#runs} of ${of} runs, ${this.#failed} failed, ${(this.#runs / seconds).toFixed(1)} a second`;
+  }
+
+  text(): string {
+    const seconds = (performance.now() - this.#startedAtMs) / 1000;
+    const faults = [...this.#faults]
+      .sort((a, b) => b[1] - a[1])
+      .map(([kind, count]) => `${kind} ${thousands(count)}`);
+    const total = [...this.#faults.values()].reduce((sum, count) => sum + count, 0);
+    const violations = [...this.#violations].map(([kind, count]) => `${kind} ${count}`);
+    const sums = this.#sums;
+    return [
+      `runs          ${thousands(this.#runs)} in ${seconds.toFixed(1)} s (${this.#beyondBounds} of them with clocks beyond the bounds)`,
+      `virtual time  ${(this.#virtualMs / 3_600_000).toFixed(1)} hours, ${thousands(sums.steps)} steps`,
+      `faults        ${thousands(total)}: ${faults.join(", ")}`,
+      `operations    ${thousands(sums.operations)} checked: ${thousands(sums.answered)} answered, ${thousands(sums.unknown)} of unknown outcome`,
+      `events        ${thousands(sums.accepts)} taken under ${thousands(sums.activations)} leases, ${thousands(sums.transactions)} transactions`,
+      `topics        ${thousands(sums.heard)} messages heard`,
+      `sockets       ${thousands(sums.echoed)} messages said and heard back`,
+      `undecided     ${sums.undecided} histories took too long to judge`,
+      `healing       ${(this.#slowestHealMs / 1000).toFixed(1)} s at the longest`,
+      `violations    ${violations.length === 0 ? "none" : `${violations.join(", ")}, in ${this.#failed} runs`}`,
+    ].join("\n");
+  }
+}
+
+function thousands(count: number): string {
+  return count.toLocaleString("en");
+}

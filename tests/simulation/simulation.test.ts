@@ -1,0 +1,72 @@
+import { expect, test } from "bun:test";
+import { seedFrom } from "../support/seeded-random.ts";
+import { regressions } from "./regressions.ts";
+import type { RunResult } from "./run.ts";
+import { SimulationWorker, simulateAll } from "./simulation-worker.ts";
+
+const processes = 2;
+const fixedRuns = 30;
+const freshRuns = 20;
+/** A run takes 0.1 s of one core; a machine that does much else may need some twenty times as long. */
+const limitMs = 100_000;
+
+test(
+  "the same seed is the same run, whatever its process has run before",
+  async () => {
+    const [one, other] = [new SimulationWorker(), new SimulationWorker()];
+    const seeds = [1, 2, 3];
+    const forwards = await hashes(one, seeds);
+    const backwards = await hashes(other, seeds.toReversed());
+    await Promise.all([one.stop(), other.stop()]);
+    expect(forwards).toEqual(backwards.toReversed());
+    expect(new Set(forwards).size).toBe(seeds.length);
+  },
+  limitMs,
+);
+
+test(
+  `${fixedRuns} runs that are always the same keep every promise`,
+  () => expectNoViolations(1, fixedRuns),
+  limitMs,
+);
+
+const fresh = seedFrom("SIMULATION_SEED");
+
+test(
+  `${freshRuns} new runs keep every promise: bun run sim ${fresh} --runs ${freshRuns}`,
+  () => expectNoViolations(fresh, freshRuns),
+  limitMs,
+);
+
+for (const { name, why, ...run } of regressions) {
+  test(
+    `regression: ${name}`,
+    async () => {
+      const worker = new SimulationWorker();
+      const { violations } = await worker.run(run);
+      await worker.stop();
+      expect(violations, why).toEqual([]);
+    },
+    limitMs,
+  );
+}
+
+async function hashes(worker: SimulationWorker, seeds: readonly number[]): Promise<number[]> {
+  const found: number[] = [];
+  for (const seed of seeds) found.push((await worker.run({ seed })).traceHash);
+  return found;
+}
+
+async function expectNoViolations(from: number, runs: number): Promise<void> {
+  const seeds = Array.from({ length: runs }, (_, index) => from + index);
+  const broken: string[] = [];
+  let operations = 0;
+  await simulateAll(seeds, processes, ({ seed, violations, answered }: RunResult) => {
+    operations += answered;
+    for (const what of violations) broken.push(`bun run sim ${seed}: ${what}`);
+    return undefined;
+  });
+  expect(broken).toEqual([]);
+  // Runs in which nobody was answered would keep every promise too.
+  expect(operations).toBeGreaterThan(10 * runs);
+}
