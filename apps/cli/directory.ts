@@ -127,11 +127,15 @@ function restoredInWords({
   ].join("\n");
 }
 
-function statusInWords({ requiredSchema, generation, quarantineMs, sessions }: DirectoryStatus): string {
+function statusInWords({ schema, generation, quarantineMs, sessions }: DirectoryStatus): string {
   const lines = sessions.map(({ hostId, region, version, linkVersions, objects, expiresInMs }) => {
     const life = expiresInMs > 0 ? `for ${Math.round(expiresInMs / 1000)} s` : "not heard in time";
     return `${hostId} (${region}) ${version}: ${objects} objects, links ${linkVersions || "1"}, ${life}`;
   });
   const wait = quarantineMs > 0 ? `; nothing is acquired for ${quarantineMs / 1000} s` : "";
-  return [`Schema ${requiredSchema}, generation ${generation}${wait}`, ...lines].join("\n");
+  const { current, required } = schema;
+  return [
+    `Schema ${current}, of which builds must know ${required}; generation ${generation}${wait}`,
+    ...lines,
+  ].join("\n");
 }

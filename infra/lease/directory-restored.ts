@@ -1,5 +1,5 @@
 import { nanoid } from "nanoid";
-import { requiredSchema, schemaTooNew, schemaVersion } from "./directory-schema.ts";
+import { requiredSchema, schemaTooNew, schemaVersion, versionsOf } from "./directory-schema.ts";
 import { leaseDefaults } from "./lease-keeper.ts";
 import { numberOf, type SqlConnection, statement, textOf } from "./sql-connection.ts";
 
@@ -73,7 +73,8 @@ export async function markRestored(
 }
 
 export interface DirectoryStatus {
-  readonly requiredSchema: number;
+  /** How far the tables are, and what a build must know to work on them. */
+  readonly schema: { readonly current: number; readonly required: number };
   readonly generation: string;
   readonly quarantineMs: number;
   readonly sessions: readonly SessionStatus[];
@@ -100,11 +101,11 @@ const readSessions = `
 
 /** How the database is, for an operator. */
 export async function directoryStatus(connection: SqlConnection): Promise<DirectoryStatus> {
-  const required = await requiredSchema(connection);
+  const schema = await versionsOf(connection);
   const [directory] = await connection.query(statement(readDirectory, {}));
   const sessions = await connection.query(statement(readSessions, {}));
   return {
-    requiredSchema: required,
+    schema,
     generation: textOf(directory, "generation"),
     quarantineMs: numberOf(directory, "quarantine_ms"),
     sessions: sessions.map((row) => ({

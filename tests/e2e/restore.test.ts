@@ -85,7 +85,7 @@ test("L9 where nobody remembers, the directory is told that it was restored, and
   expect(performance.now() - toldAtMs).toBeGreaterThan(leaseTtlMs * 0.8);
   expect(await epochOf(first, "/tally-keys/a")).toBeGreaterThan(epoch);
   expect(await directory(sqld.httpUrl, "status")).toMatch(
-    /Schema \d+, generation .*\niad-2 \(iad\) dev: 1 objects, links \[1,2\], for \d+ s/,
+    /Schema \d+, of which builds must know \d+; generation .*\niad-2 \(iad\) dev: 1 objects, links \[1,2\], for \d+ s/,
   );
 });
 
