@@ -35,6 +35,8 @@ export interface ConnectRequest {
   readonly origin: string;
   readonly headers: Headers;
   readonly clientAddress: string;
+  /** The version in which the client is spoken to. Default: 1. */
+  readonly protocol?: number;
 }
 
 /**
@@ -53,6 +55,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   readonly early: EarlyRoom = { bytes: 0, count: 0 };
   readonly #setup: FramedConnectionSetup;
   readonly #origin: string;
+  readonly #protocol: number;
   readonly #own: SharedHeaders["list"];
   #headers: SharedHeaders;
   readonly #topics = new Map<number, FramedTopic>();
@@ -64,9 +67,13 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   #closing: Closing | undefined;
   #isOver = false;
 
-  constructor(setup: FramedConnectionSetup, { origin, headers, clientAddress }: ConnectRequest) {
+  constructor(
+    setup: FramedConnectionSetup,
+    { origin, headers, clientAddress, protocol = 1 }: ConnectRequest,
+  ) {
     this.#setup = setup;
     this.#origin = origin;
+    this.#protocol = protocol;
     this.clientAddress = clientAddress;
     setup.sockets.addShared(this); // First: its address may have too many.
     this.names = setup.sockets.framedNames;
@@ -80,7 +87,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   connected(client: ClientConnection): void {
     this.#client = client;
     if (this.#closing) return this.#closeNow(client, this.#closing);
-    this.send(welcomeFrame(this.#setup.hostId, this.#setup.region));
+    this.send(welcomeFrame(this.#setup.hostId, this.#setup.region, this.#protocol));
   }
 
   received(message: SocketData): void {
