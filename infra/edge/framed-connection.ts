@@ -1,4 +1,5 @@
 import { sendableCloseReason } from "../host/sendable.ts";
+import type { Turns } from "../host/turns.ts";
 import type { Clock } from "../lib/clock.ts";
 import { asStatefulError, problemDetails, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -22,6 +23,8 @@ export const subscriptionsMax = 256;
 export interface FramedConnectionSetup {
   readonly sockets: EdgeSockets;
   readonly dispatcher: Pick<Dispatcher, "subscribe">;
+  /** For subscriptions of all connections: a client may send hundreds at once, and each is as much as an upgrade. */
+  readonly turns: Pick<Turns, "take">;
   readonly clock: Clock;
   readonly log: Log;
   readonly hostId: string;
@@ -179,7 +182,10 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
 
   /** Carries it to the owner, and says why that did not take it. Never rejects. */
   async #begin(topic: FramedTopic, { ref, url, target }: SubscriptionAddress): Promise<void> {
-    const { dispatcher, clock } = this.#setup;
+    const { dispatcher, clock, turns } = this.#setup;
+    const turn = turns.take(1);
+    if (turn) await turn;
+    if (topic.isOver) return void this.#abandoned.delete(topic);
     const head = { kind: "subscription", url, target, headers: topic.headers.list } as const;
     const wanted = { head, headBytes: url.length + target.length, signal: topic.signal };
     const response = await dispatcher.subscribe(ref, wanted, topic);

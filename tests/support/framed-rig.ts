@@ -1,3 +1,4 @@
+import { subscriptionsPerTurn, Turns } from "../../infra/host/turns.ts";
 import type { WantedSubscription } from "../../infra/edge/dispatcher.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import type { ClientConnection, EdgeSocket, SocketOwner } from "../../infra/edge/edge-socket.ts";
@@ -166,7 +167,7 @@ export class FramedRig {
     this.route = new ConnectRoute({
       ...{ sockets: this.sockets, clock: this.clock, log, dispatcher, hostId: "h1", region: "ams" },
       ...{ trustedHeaders, isDraining: () => this.isDraining },
-      ...(versions && { versions }),
+      ...{ turns: new Turns(this.clock, subscriptionsPerTurn), ...(versions && { versions }) },
     });
   }
 
