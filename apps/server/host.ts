@@ -500,9 +500,9 @@ export class RunningHost {
         running()?.links.sessionOver();
         running()?.table.suspendAll(reason === "unconfirmed");
       },
-      sessionOpened: () => {
+      sessionOpened: (_, __, hasForgotten) => {
         running()?.links.sessionOpened();
-        void running()?.table.adoptAll();
+        void running()?.table.adoptAll(hasForgotten);
       },
       outdated: (error) => this.#options.onOutdated?.(error),
       leasesLost: (leases) => running()?.table.endLost(leases),

@@ -38,6 +38,8 @@ export interface ConnectRequest {
   readonly origin: string;
   readonly headers: Headers;
   readonly clientAddress: string;
+  /** The version in which the client is spoken to. Default: 1. */
+  readonly protocol?: number;
 }
 
 /**
@@ -56,6 +58,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   readonly early: EarlyRoom = { bytes: 0, count: 0 };
   readonly #setup: FramedConnectionSetup;
   readonly #origin: string;
+  readonly #protocol: number;
   readonly #own: SharedHeaders["list"];
   #headers: SharedHeaders;
   readonly #topics = new Map<number, FramedTopic>();
@@ -67,9 +70,13 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   #closing: Closing | undefined;
   #isOver = false;
 
-  constructor(setup: FramedConnectionSetup, { origin, headers, clientAddress }: ConnectRequest) {
+  constructor(
+    setup: FramedConnectionSetup,
+    { origin, headers, clientAddress, protocol = 1 }: ConnectRequest,
+  ) {
     this.#setup = setup;
     this.#origin = origin;
+    this.#protocol = protocol;
     this.clientAddress = clientAddress;
     setup.sockets.addShared(this); // First: its address may have too many.
     this.names = setup.sockets.framedNames;
@@ -83,7 +90,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   connected(client: ClientConnection): void {
     this.#client = client;
     if (this.#closing) return this.#closeNow(client, this.#closing);
-    this.send(welcomeFrame(this.#setup.hostId, this.#setup.region));
+    this.send(welcomeFrame(this.#setup.hostId, this.#setup.region, this.#protocol));
   }
 
   received(message: SocketData): void {

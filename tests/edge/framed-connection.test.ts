@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { subscriptionsMax } from "../../infra/edge/framed-connection.ts";
+import { until } from "../support/wait.ts";
+import { subscriptionsPerTurn } from "../../infra/host/turns.ts";
 import { earlyBytesMax, earlyCountMax } from "../../infra/edge/framed-topic.ts";
 import { refusalLimitMs } from "../../infra/edge/refusal.ts";
 import { problem, StatefulError } from "../../infra/lib/errors.ts";
@@ -387,6 +389,18 @@ describe("E29 a message of a topic", () => {
 });
 
 describe("E30 what is bounded", () => {
+  test("E35 subscriptions that are asked for in one go begin some at a time, in order", async () => {
+    const rig = new FramedRig();
+    const client = rig.connect();
+    for (let n = 1; n <= 200; n++)
+      client.say({ type: "subscribe", id: n, object: `room/${n}`, topic: "chat" });
+    client.say({ type: "unsubscribe", id: 200 }); // before it has begun
+    expect(rig.asked).toHaveLength(subscriptionsPerTurn);
+    await until("all that are still wanted have begun", () => rig.asked.length === 199);
+    const objects = rig.asked.map(({ ref }) => ref.key);
+    expect(objects).toEqual(Array.from({ length: 199 }, (_, n) => `room/${n + 1}`));
+  });
+
   test("a connection has its own place, and each subscription one", async () => {
     const rig = new FramedRig({ socketsMax: 2 });
     const client = rig.connect();
@@ -399,6 +413,33 @@ describe("E30 what is bounded", () => {
     expect(rig.sockets.size).toBe(0);
     rig.isDraining = true;
     expect(() => rig.accept()).toThrow(expect.objectContaining({ code: "host_draining" }));
+  });
+
+  test("a client is welcomed in the highest version that both speak, and one that says nothing in the first", () => {
+    const versions = { oldest: 1, newest: 2 };
+    for (const [query, protocol] of [
+      ["", 1],
+      ["?protocol=1", 1],
+      ["?protocol=2", 2],
+      ["?protocol=9", 2],
+    ] as const) {
+      const client = new FramedRig({ versions }).connect(undefined, query);
+      expect(client.socket.frames[0]).toMatchObject({ type: "welcome", protocol });
+    }
+  });
+
+  test("a client whose version is too old is told so once it is open, where a page can hear it", () => {
+    const client = new FramedRig({ versions: { oldest: 2, newest: 3 } }).connect(undefined, "?protocol=1");
+    expect(client.socket.frames).toEqual([]);
+    const why = "The client speaks version 1 of the protocol, and this host versions 2 to 3: load it anew.";
+    expect(client.socket.closing).toEqual([4426, why]);
+  });
+
+  test("a version that is none is refused before there is a connection", () => {
+    for (const wrong of ["x", "0", "-1", "1.5", "", "9999999999"])
+      expect(() => new FramedRig().accept(undefined, `?protocol=${wrong}`)).toThrow(
+        expect.objectContaining({ code: "bad_request" }),
+      );
   });
 
   test("anything but a WebSocket is told what is spoken there", () => {
