@@ -212,18 +212,6 @@ export const deliberateBugs: readonly DeliberateBug[] = [
     ],
   },
   {
-    name: "an object wakes twice at once",
-    rule: "H9",
-    seed: 1,
-    files: [
-      [
-        "infra/host/object-table.ts",
-        ["    this.starting.set(key, start);\n    const begun", "    const begun"],
-        ["    resolve(begun.finally(", "    this.starting.set(key, start);\n    resolve(begun.finally("],
-      ],
-    ],
-  },
-  {
     name: "a release does not compare the epoch",
     rule: "L4",
     seed: 1,

@@ -135,13 +135,13 @@ export class World {
     const region = regionsOfHosts[index % regionsOfHosts.length] ?? "iad";
     const name = `${region}-${index + 1}`;
     const { beyondBounds } = this.settings;
-    const skewMs = (2 * this.random.next() - 1) * assumed.skewMs * (beyondBounds ? 4 : 1);
+    const skewMs = (2 * this.random.next() - 1) * assumed.skewMs * (beyondBounds ? 2 : 1);
     this.#regions.set(name, region);
     this.hosts.set(name, new SimulatedHost(this, name, region, { skewMs, rate: this.#rate() }));
   }
 
   #rate(): number {
-    const off = assumed.rateOff * (this.settings.beyondBounds ? 40 : 1);
+    const off = assumed.rateOff * (this.settings.beyondBounds ? 15 : 1);
     return 1 + (2 * this.random.next() - 1) * off;
   }
 
