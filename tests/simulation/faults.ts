@@ -110,7 +110,7 @@ function draw(
       return { atMs, kind, host };
     case "isolation": {
       // Late, but not so late that the host gives an answer up.
-      const delayMs = random.between(1, ttlMs / 6);
+      const delayMs = random.between(ttlMs / 9, ttlMs / 5.8);
       const [slowMs, forMs] = [random.between(ttlMs / 3, ttlMs), random.between(ttlMs, 2 * ttlMs)];
       return { atMs, kind, host, slowMs, delayMs, forMs };
     }

@@ -9,7 +9,8 @@ interface Accepted {
 
 /**
  * At most one live copy (L1 to L4, L7), seen from outside: at every event that a handler takes, the directory must name its host's
- * session and its activation's epoch *at that instant*, whatever any host has heard of it; and epochs only rise, in the directory and
+ * session and its activation's epoch *at that instant*, and that session must live by the primary's own clock, whatever any host
+ * has heard of it: whether another has taken the object by then is a matter of luck. Epochs only rise, in the directory and
  * among those under which events are taken.
  */
 export class OneCopyCheck {
@@ -56,6 +57,8 @@ export class OneCopyCheck {
       const rows = `the directory says ${row?.session} under ${row?.epoch}`;
       this.#wrongOfCopies(`${hostName} takes an event of ${key} as ${session.id} under ${epoch}; ${rows}`);
     }
+    if (!this.#world.primary.isAlive(session.id))
+      this.#wrongOfCopies(`${hostName} takes an event of ${key} as ${session.id}, whose time is over`);
     const last = this.#last.get(key);
     if (last !== undefined && epoch < last.epoch)
       this.#wrongOfCopies(

@@ -21,6 +21,8 @@ const leasesOfAll: SqlStatement = {
   args: {},
 };
 
+const expiryOfSession = "SELECT ended, expires_at FROM sessions WHERE session = :session";
+
 /** The directory's server: the real statements on a real database, and a clock that may be wrong. */
 export class Primary {
   readonly #scheduler: Scheduler;
@@ -74,6 +76,12 @@ export class Primary {
   leases(): readonly LeaseRow[] {
     // The columns of the statement above.
     return this.#database.run(leasesOfAll, 0) as unknown as LeaseRow[];
+  }
+
+  /** Whether the directory itself takes the session for one that lives. */
+  isAlive(session: string): boolean {
+    const [row] = this.#database.run({ sql: expiryOfSession, args: { session } }, 0);
+    return row !== undefined && row.ended === 0 && Number(row.expires_at) > this.clockMs();
   }
 
   get hasReplica(): boolean {

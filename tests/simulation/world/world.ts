@@ -31,6 +31,8 @@ export interface WorldSettings {
   readonly beyondBounds: boolean;
   /** Nothing happens but what no message of a socket may be lost by: moves, drains, broken connections and slow ways. */
   readonly isGentle: boolean;
+  /** Every process ends at the end, and what is looked at is what was stored. */
+  readonly endsDark: boolean;
 }
 
 /** What the promises assume of clocks. */
