@@ -164,9 +164,10 @@ export class FaultPlayer {
     this.#world = world;
   }
 
-  schedule(faults: readonly Fault[]): void {
+  /** @param nowMs what time it is by theirs */
+  schedule(faults: readonly Fault[], nowMs: number): void {
     const { scheduler } = this.#world;
-    for (const fault of faults) scheduler.after(fault.atMs, undefined, () => this.#begin(fault));
+    for (const fault of faults) scheduler.after(fault.atMs - nowMs, undefined, () => this.#begin(fault));
   }
 
   /** Everything is mended, and nothing happens from here on. */

@@ -13,7 +13,12 @@ export interface Regression {
 export const regressions: readonly Regression[] = [
   {
     name: "an object that an edge of its own host has woken while it wakes",
-    why: "It started twice under one lease, and each copy overwrote what the other had acknowledged (object-table.ts).",
-    seed: 55,
+    why: "It started twice under one lease, and each copy overwrote what the other had acknowledged (host/object-table.ts).",
+    seed: 12,
+    faults: [
+      { atMs: 2500, kind: "move", object: "talk/a", to: "nrt-3", by: "ams-2" },
+      { atMs: 3071.9, kind: "crash", host: "ams-2", downMs: 5526, isSilent: true },
+      { atMs: 3181.1, kind: "isolation", host: "nrt-3", slowMs: 1829, delayMs: 399.3, forMs: 4284 },
+    ],
   },
 ];

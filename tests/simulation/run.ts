@@ -139,7 +139,7 @@ export class Run {
     const { scheduler, hosts } = this.#world;
     for (const host of hosts.values()) host.start();
     scheduler.runUntil(startMs);
-    this.#player.schedule(this.#faults.map((fault) => ({ ...fault, atMs: fault.atMs - startMs })));
+    this.#player.schedule(this.#faults, startMs);
     for (const caller of this.#callers) caller.start();
     for (const listener of this.#listeners) listener.start();
     for (const talker of this.#talkers) talker.start();

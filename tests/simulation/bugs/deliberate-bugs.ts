@@ -23,7 +23,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "writes are not fenced",
     rule: "L4",
-    seed: 1,
+    seed: 4,
     files: [
       [writes, ["\n    AND l.session = :session AND l.epoch = w.value ->> 2`;", "`;"]],
       [
@@ -42,7 +42,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a slot is compared with <=",
     rule: "L6",
-    seed: 1,
+    seed: 15,
     files: [
       [
         statements,
@@ -56,7 +56,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "slots are not compared",
     rule: "L6",
-    seed: 1,
+    seed: 15,
     files: [
       [
         statements,
@@ -68,7 +68,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is counted from the answer",
     rule: "L3",
-    seed: 1,
+    seed: 8,
     files: [
       [
         "infra/lease/session-keeper.ts",
@@ -82,7 +82,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "the margin is added",
     rule: "L3",
-    seed: 1,
+    seed: 8,
     files: [
       [
         "infra/lease/session-keeper.ts",
@@ -93,7 +93,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is a timer",
     rule: "L3",
-    seed: 1,
+    seed: 3,
     files: [["infra/lease/session-life.ts", ["if (this.remainingMs() > 0) return true;", "return true;"]]],
   },
   {
@@ -133,13 +133,13 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "adoption does not compare",
     rule: "L1",
-    seed: 1,
+    seed: 16,
     files: [[statements, ["\n    AND leases.session = a.value ->> 2 AND leases.epoch = a.value ->> 3", ""]]],
   },
   {
     name: "an answer does not wait for its write",
     rule: "H",
-    seed: 1,
+    seed: 4,
     files: [
       [
         "infra/host/output-gate.ts",
@@ -150,7 +150,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a commit without an answer is taken for done",
     rule: "L6",
-    seed: 1,
+    seed: 5,
     files: [
       [
         "infra/lease/lease-line.ts",
@@ -178,7 +178,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a lost owner is taken for one that refused",
     rule: "E",
-    seed: 1,
+    seed: 4,
     files: [
       [
         "infra/edge/forward-client.ts",
@@ -220,7 +220,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a transaction does not wait for its turn",
     rule: "S",
-    seed: 1,
+    seed: 4,
     files: [
       [
         "infra/storage/storage-line.ts",
@@ -228,6 +228,18 @@ export const deliberateBugs: readonly DeliberateBug[] = [
           "this.#numbered(caller, () => this.#inTurn(token, () => this.#hold(token, run, true)));",
           "this.#numbered(caller, () => (token === caller ? this.#hold(token, run, true) : settledBy(run)));",
         ],
+      ],
+    ],
+  },
+  {
+    name: "an object wakes twice at once",
+    rule: "H9",
+    seed: 12,
+    files: [
+      [
+        "infra/host/object-table.ts",
+        ["    this.starting.set(key, start);\n    const begun", "    const begun"],
+        ["    resolve(begun.finally(", "    this.starting.set(key, start);\n    resolve(begun.finally("],
       ],
     ],
   },

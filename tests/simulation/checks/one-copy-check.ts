@@ -1,4 +1,5 @@
 import type { Activation } from "../../../infra/host/activation.ts";
+import type { LogFields } from "../../../infra/lib/log.ts";
 import type { LeaseRow } from "../world/primary.ts";
 import type { World } from "../world/world.ts";
 
@@ -16,6 +17,8 @@ interface Accepted {
 export class OneCopyCheck {
   readonly #world: World;
   readonly #rows = new Map<string, LeaseRow>();
+  /** The epoch of what runs, by host and object. */
+  readonly #running = new Map<string, unknown>();
   readonly #last = new Map<string, Accepted>();
   accepts = 0;
   activations = 0;
@@ -40,6 +43,17 @@ export class OneCopyCheck {
           `${row.key} went from "${before.session}" to "${row.session}" under one epoch, ${row.epoch}`,
         );
     }
+  }
+
+  /** A host has logged something. No object starts under an epoch under which it runs there. */
+  logged(host: string, event: string, fields: LogFields | undefined): void {
+    const place = `${host} ${String(fields?.object)}`;
+    if (event === "object.started") {
+      if (this.#running.get(place) === fields?.epoch)
+        this.#wrong(`${place} started twice under ${String(fields?.epoch)}`);
+      this.#running.set(place, fields?.epoch);
+    } else if (event === "object.stopped" || event === "object.ended" || event === "object.moved")
+      this.#running.delete(place);
   }
 
   /** A handler begins. */

@@ -1,4 +1,5 @@
 import type { SqlRows, SqlStatement } from "../../../infra/lease/sql-connection.ts";
+import type { FenceCheck } from "../checks/fence-check.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { beginningMs } from "./simulated-process.ts";
 import type { SqlDatabase } from "./sql-database.ts";
@@ -35,6 +36,7 @@ export class Primary {
   isDown = false;
   replicaLagMs = 30;
   transactions = 0;
+  fence: FenceCheck | undefined;
   /** Told after each transaction that may have changed a lease. */
   onLeases: ((leases: readonly LeaseRow[]) => void) | undefined;
 
@@ -63,7 +65,8 @@ export class Primary {
   execute(statements: readonly SqlStatement[]): SqlRows[] {
     this.transactions += 1;
     const clockMs = this.clockMs();
-    const results = this.#database.transaction(statements, () => clockMs);
+    const ran = this.fence?.begin(statements);
+    const results = this.#database.transaction(statements, () => clockMs, ran);
     if (this.#replica) this.#log.push({ atMs: this.#scheduler.nowMs, clockMs, statements });
     if (this.onLeases && statements.some(({ sql }) => changesLeases(sql))) this.onLeases(this.leases());
     return results;

@@ -18,15 +18,25 @@ export class SqlDatabase {
   readonly #database = new Database(":memory:");
   readonly #prepared = new Map<string, Prepared>();
   readonly #begin = this.#database.prepare("BEGIN IMMEDIATE");
+  /** Rows that the last statement changed. */
+  #changes = 0;
   readonly #commit = this.#database.prepare("COMMIT");
   /** What changes a statement on its way, where a test wants one that is wrong. */
   rewrite: (sql: string) => string = (sql) => sql;
 
   /** All or none. Throws what the database says. */
-  transaction(statements: readonly SqlStatement[], nowMs: () => number): SqlRows[] {
+  transaction(
+    statements: readonly SqlStatement[],
+    nowMs: () => number,
+    ran?: (statement: SqlStatement, changes: number) => void,
+  ): SqlRows[] {
     this.#begin.run();
     try {
-      const results = statements.map((statement) => this.run(statement, nowMs()));
+      const results = statements.map((statement) => {
+        const rows = this.run(statement, nowMs());
+        ran?.(statement, this.#changes);
+        return rows;
+      });
       this.#commit.run();
       return results;
     } catch (error) {
@@ -41,8 +51,9 @@ export class SqlDatabase {
       ? { ...args, simulatedMs: BigInt(Math.floor(nowMs)) }
       : args;
     const bound = Object.keys(values).length === 0 ? [] : [values];
+    this.#changes = 0;
     if (reads) return statement.all(...bound).map(plainRow);
-    statement.run(...bound);
+    this.#changes = statement.run(...bound).changes;
     return [];
   }
 

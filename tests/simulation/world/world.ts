@@ -3,6 +3,7 @@ import { StatefulError } from "../../../infra/lib/errors.ts";
 import type { LogFields } from "../../../infra/lib/log.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
 import { witness } from "../classes.ts";
+import { FenceCheck } from "../checks/fence-check.ts";
 import { OneCopyCheck } from "../checks/one-copy-check.ts";
 import type { Connection, Place } from "./connection.ts";
 import { carry, type Outcome } from "./dial.ts";
@@ -82,6 +83,7 @@ export class World {
     this.primary = new Primary(scheduler, { primary: databases.primary, replica }, this.#rate());
     this.clients = new SimulatedProcess("clients", scheduler, { skewMs: 0, rate: 1 });
     this.oneCopy = new OneCopyCheck(this);
+    this.primary.fence = new FenceCheck(this.primary, (what) => this.violation(`fencing: ${what}`));
     this.primary.onLeases = (leases) => this.oneCopy.leasesChanged(leases);
     witness.accepted = (key, hostId) => this.oneCopy.accepted(key, hostId);
     for (let index = 0; index < settings.hosts; index += 1) this.#addHost(index);
@@ -104,6 +106,7 @@ export class World {
 
   logged(host: string, level: string, event: string, fields: LogFields | undefined): void {
     if (this.isTold) this.journal(`${host} ${level} ${event} ${brief(fields)}`);
+    this.oneCopy.logged(host, event, fields);
     // What can happen to a host has a code; anything else would be a bug anywhere.
     if (level === "error" && isBug(fields?.error))
       this.violation(`${host} logged ${event}: ${brief(fields)}`);
