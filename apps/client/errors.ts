@@ -8,6 +8,8 @@ import type { Gap } from "./subscription.ts";
  * - `queue_full`: as much waits to be sent as `maxEnqueuedMessages` allows.
  * - `too_large`: no host takes a message of this length.
  * - `too_many`: more connections would be needed than a client may have.
+ * - `not_published`: the object does not take the message; `problem` says why.
+ * - `outcome_unknown`: the connection was lost before the host had said that the message is published. It may be, or not.
  * - `refused`: the object does not let us subscribe; `problem` says why.
  * - `ended`: the host has ended it; `close` says how.
  * - `gap`: messages are missing here; `gap` says which kind.
@@ -19,6 +21,8 @@ export type ClientErrorCode =
   | "queue_full"
   | "too_large"
   | "too_many"
+  | "not_published"
+  | "outcome_unknown"
   | "refused"
   | "ended"
   | "gap";

@@ -1,5 +1,11 @@
-import type { Problem } from "./errors.ts";
-import { type MessageFrame, messageOf, type SubscribedFrame, type TopicAddress } from "./frames.ts";
+import { ClientError } from "./errors.ts";
+import {
+  type MessageFrame,
+  messageOf,
+  type PublishAnswer,
+  type SubscribedFrame,
+  type TopicAddress,
+} from "./frames.ts";
 import { type PresenceFrame, PresenceList } from "./presence.ts";
 import { type Listener, oldest, type SubscribeOptions, type SubscriptionEvents } from "./subscription.ts";
 
@@ -16,6 +22,8 @@ export class Feed {
   readonly presence: boolean;
   readonly query: SubscribeOptions["query"];
   readonly outbox: PendingPublish[] = [];
+  /** What was published and not answered yet, each by its `ref`. */
+  readonly sent = new Map<number, PendingPublish>();
   readonly #listeners = new Set<Listener>();
   readonly #recent = new Set<string>();
   readonly #present = new PresenceList();
@@ -42,7 +50,12 @@ export class Feed {
   }
 
   get isDeserted(): boolean {
-    return this.#listeners.size === 0 && this.outbox.length === 0;
+    return this.#listeners.size === 0 && !this.isPublishing;
+  }
+
+  /** Whether something that was published waits to be sent, or for its answer. */
+  get isPublishing(): boolean {
+    return this.outbox.length + this.sent.size > 0;
   }
 
   /** Whether a listener who wants this can share it: it would hear all that it asks for, and nothing else. */
@@ -55,10 +68,11 @@ export class Feed {
 
   /**
    * Whether this feed's listeners can go on with `other`: both stand at the same place of the history. Where there is none, and
-   * these listeners know already that they begin with a gap, any place will do.
+   * these listeners know already that they begin with a gap, any place will do. Answers come where was published.
    */
   canJoin(other: Feed): boolean {
-    if (!this.#isStanding || !other.#isStanding || (this.presence && !other.presence)) return false;
+    if (this.sent.size > 0 || !this.#isStanding || !other.#isStanding || (this.presence && !other.presence))
+      return false;
     if (!isSameQuery(this.query, other.query)) return false;
     if (this.#cursor === undefined) return this.#isLive && other.#isLive && !this.#hasHeard;
     return this.#cursor === other.#cursor && this.#isExact && other.#isExact;
@@ -133,21 +147,33 @@ export class Feed {
     }
   }
 
-  failed(problem: Problem): void {
-    for (const listener of [...this.#listeners]) listener.tell("failed", { problem });
+  answered({ ref = 0, position, error: problem }: PublishAnswer): void {
+    const publish = this.sent.get(ref);
+    this.sent.delete(ref);
+    if (!problem) return publish?.settle(undefined, { position });
+    const message = `Not published: ${problem.detail ?? problem.title}`;
+    publish?.settle(new ClientError("not_published", message, { problem }));
+  }
+
+  #unanswered(): void {
+    const message = "The connection was lost, and no answer came.";
+    for (const { settle } of this.sent.values()) settle(new ClientError("outcome_unknown", message));
+    this.sent.clear();
   }
 
   /** It stands no longer, and will be asked for again. */
   waits(): void {
     this.#isStanding = false;
     this.#isExact = true; // it will be asked for anew, from the cursor on
+    this.#unanswered();
     for (const listener of [...this.#listeners]) listener.waits();
   }
 
   /** The last that is heard of it. */
   over<Type extends "refused" | "ended">(type: Type, event: SubscriptionEvents[Type]): void {
     this.#isStanding = false;
-    for (const { reject } of this.outbox.splice(0)) reject(event.error);
+    this.#unanswered();
+    for (const { settle } of this.outbox.splice(0)) settle(event.error);
     for (const listener of [...this.#listeners]) {
       listener.end();
       listener.events.emit(type, event);
@@ -171,12 +197,18 @@ export class Feed {
   }
 }
 
-/** A message that waits for a connection that is open and subscribed. */
+/** What is known of a message that is published. */
+export interface Published {
+  /** Where it stands in its topic's history; undefined where the topic keeps none. */
+  readonly position: string | undefined;
+}
+
+/** A message that waits for a connection that is open and subscribed, or for its answer. */
 export interface PendingPublish {
   /** The fields of the frame, as JSON. */
   readonly body: string;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
+  /** `error` is why it is not published, or why that is not known. */
+  readonly settle: (error: unknown, published?: Published) => void;
 }
 
 function isSameQuery(one: SubscribeOptions["query"], other: SubscribeOptions["query"]): boolean {

@@ -1,7 +1,7 @@
 import { onAbort } from "./abort.ts";
 import type { ClientContext } from "./context.ts";
 import { ClientError, clientClosed, queueFull } from "./errors.ts";
-import { Feed, type PendingPublish } from "./feed.ts";
+import { Feed, type PendingPublish, type Published } from "./feed.ts";
 import { isTooLong, messageBytesMax, publishBody, type TopicAddress } from "./frames.ts";
 import type { ConnectionState } from "./kept-connection.ts";
 import { keyOf } from "./seats.ts";
@@ -58,20 +58,35 @@ export class Feeds {
     if (feed) this.#releaseSoon(feed);
   }
 
-  /** Resolves when the message has been handed to a connection that is open and subscribed. */
-  publish(address: TopicAddress, message: unknown, signal?: AbortSignal): Promise<void> {
+  /** Resolves when the host has answered that the message is published. */
+  publish(address: TopicAddress, message: unknown, signal?: AbortSignal): Promise<Published> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       const body = publishBody(message);
-      if (body === "{}") throw new ClientError("bad_argument", "There is no JSON for this message.");
+      if (body === "{}") throw new ClientError("bad_argument", "The message has no JSON.");
       if (isTooLong(body))
-        throw new ClientError("too_large", `A message has ${messageBytesMax} bytes at most, as JSON.`);
+        throw new ClientError("too_large", `A message has ${messageBytesMax} bytes at most.`);
       const { maxEnqueuedMessages } = this.#context.settings;
       const [first] = this.#feedsOf(address); // always the same one, for the order
       const goesAtOnce = first && this.#places.get(first)?.canSend(first);
       if (!goesAtOnce && this.#enqueued() >= maxEnqueuedMessages) throw queueFull(maxEnqueuedMessages);
       const feed = this.#feedFor(address, () => true, {});
-      this.#enqueue(feed, { body, resolve, reject }, signal);
+      const publish: PendingPublish = {
+        body,
+        settle(error, published) {
+          forget();
+          if (published) resolve(published);
+          else reject(error);
+        },
+      };
+      const forget = onAbort(() => {
+        // It may wait in another feed by now.
+        for (const { outbox } of this.#places.keys()) removeFrom(outbox, publish);
+        publish.settle(signal?.reason);
+      }, signal);
+      feed.outbox.push(publish);
+      this.#stay(feed);
+      this.#places.get(feed)?.flush(feed);
     });
   }
 
@@ -155,33 +170,11 @@ export class Feeds {
     return this.#byTopic.get(keyOf(address)) ?? new Set();
   }
 
-  #enqueue(feed: Feed, { body, resolve, reject }: PendingPublish, signal: AbortSignal | undefined): void {
-    const forget = onAbort(() => {
-      const index = feed.outbox.indexOf(publish);
-      if (index !== -1) feed.outbox.splice(index, 1);
-      publish.reject(signal?.reason);
-    }, signal);
-    const publish: PendingPublish = {
-      body,
-      resolve: () => {
-        forget();
-        resolve();
-      },
-      reject: (error) => {
-        forget();
-        reject(error);
-      },
-    };
-    feed.outbox.push(publish);
-    this.#stay(feed);
-    this.#places.get(feed)?.flush(feed);
-  }
-
-  /** Keeps a feed for whoever publishes through it: a while, and as long as something waits. */
+  /** Keeps a feed for whoever publishes through it: a while, and as long as anything is under way. */
   #stay(feed: Feed): void {
     this.#publishers.get(feed)?.();
     const cancel = this.#context.around.after(publisherStaysMs, () => {
-      if (feed.outbox.length > 0) return this.#stay(feed);
+      if (feed.isPublishing) return this.#stay(feed);
       this.#publishers.delete(feed);
       this.#releaseSoon(feed);
     });
@@ -212,11 +205,15 @@ export class Feeds {
   }
 
   #drop(connection: TopicConnection): void {
-    const index = this.#connections.indexOf(connection);
-    if (index !== -1 && connection.isEmpty) this.#connections.splice(index, 1);
+    if (connection.isEmpty) removeFrom(this.#connections, connection);
   }
 
   #mustBeOpen(): void {
     if (this.#isClosed) throw clientClosed();
   }
+}
+
+function removeFrom<T>(list: T[], one: T): void {
+  const index = list.indexOf(one);
+  if (index !== -1) list.splice(index, 1);
 }

@@ -5,9 +5,10 @@ import type { PresenceFrame } from "./presence.ts";
 
 export const connectPath = "/-/connect";
 export const pingFrame = '{"type":"ping"}';
-/** The host closes a connection that has more, or says more at once. */
+/** The host takes no more on a connection. */
 export const subscriptionsMax = 256;
-export const messageBytesMax = 2 ** 20;
+/** A host closes the connection at 16 MiB, the rest of the frame included. What a class takes is less: 1 MiB, unless it says otherwise. */
+export const messageBytesMax = 16_000_000;
 
 /** `object` is `<class>/<id>`, the id percent-encoded. */
 export interface TopicAddress {
@@ -22,9 +23,17 @@ export type FrameFromHost =
   | (TopicAddress & { readonly type: "skipped"; readonly count: number })
   | (TopicAddress & PresenceFrame & { readonly type: "presence" })
   | { readonly type: "refused"; readonly id: number; readonly status: number; readonly error?: Problem }
-  | { readonly type: "failed"; readonly id: number; readonly error?: Problem }
+  | (PublishAnswer & { readonly type: "published" | "failed"; readonly id: number })
   | { readonly type: "unsubscribed"; readonly id: number; readonly code: number; readonly reason?: string }
   | { readonly type: "pong" };
+
+/** What became of a publish. */
+export interface PublishAnswer {
+  readonly ref?: number;
+  readonly position?: string;
+  /** Of one that the host did not take. */
+  readonly error?: Problem;
+}
 
 export interface SubscribedFrame extends TopicAddress {
   readonly type: "subscribed";

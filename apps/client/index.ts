@@ -10,6 +10,7 @@ export type { ProblemDetails } from "../../infra/object/index.ts";
 export type { CallError } from "./answers.ts";
 export type { Client, ClientEvents, NameOf, RemoteObject } from "./client.ts";
 export { ClientError, type ClientErrorCode, type Closing, isProblem, type Problem } from "./errors.ts";
+export type { Published } from "./feed.ts";
 export type { IterationOptions, MessageIterator } from "./iteration.ts";
 export type { ConnectionState } from "./kept-connection.ts";
 export type { ConnectOptions, HeadersSource, ReconnectOptions, WebSocketConstructor } from "./options.ts";

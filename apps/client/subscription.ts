@@ -1,5 +1,5 @@
 import { callSafely, Emitter } from "./emitter.ts";
-import type { ClientError, Closing, Problem } from "./errors.ts";
+import type { ClientError, Closing } from "./errors.ts";
 import type { Feed } from "./feed.ts";
 import type { Presence } from "./presence.ts";
 
@@ -26,8 +26,6 @@ export interface SubscriptionEvents {
   readonly skipped: { readonly count: number };
   /** For those who asked for it. */
   readonly presence: Presence;
-  /** A message that somebody published through this client was not taken. The protocol does not say which. */
-  readonly failed: { readonly problem: Problem };
   /** The last event: the object does not let us subscribe. The error has the problem document. */
   readonly refused: { readonly status: number; readonly error: ClientError };
   /** The last event: it was ended by the host, or with the client (1000). Not told to whoever ended it. */

@@ -21,6 +21,8 @@ const idleMs = 10_000;
 
 /** So much may lie in the socket before what is published waits for it. */
 const bufferedBytesMax = 2 ** 20;
+/** … and so many messages of a topic may wait for their answer. */
+const unansweredMax = 256;
 /** How often a full socket is looked at: no event tells that it has room again. */
 const drainMs = 50;
 
@@ -47,6 +49,7 @@ export class TopicConnection implements ConnectionUser {
   #attemptHeaders: Record<string, string> | undefined;
   /** The one renewal of credentials that is under way. */
   #renewal: Promise<void> | undefined;
+  #lastRef = 0;
   #cancelIdle: Cancel | undefined;
   #cancelDrain: Cancel | undefined;
 
@@ -106,23 +109,26 @@ export class TopicConnection implements ConnectionUser {
 
   /** Whether what is published through the feed leaves at once. */
   canSend(feed: Feed): boolean {
-    return this.#connection.isOpen && this.#seats.of(feed)?.at === "standing" && !this.#isFull;
+    return this.#connection.isOpen && this.#seats.of(feed)?.at === "standing" && !this.#isFullFor(feed);
   }
 
   /** Sends what waits in a feed's outbox, as far as it may. */
   flush(feed: Feed): void {
     const seat = this.#seats.of(feed);
     while (this.#connection.isOpen && seat?.at === "standing" && feed.outbox.length > 0) {
-      if (this.#isFull) return this.#flushLater();
+      if (this.#isFullFor(feed)) return this.#flushLater();
       const publish = feed.outbox.shift();
       if (!publish) return;
-      this.#connection.send(`{"type":"publish","id":${seat.id},${publish.body.slice(1)}`);
-      publish.resolve();
+      this.#lastRef += 1;
+      feed.sent.set(this.#lastRef, publish);
+      this.#connection.send(
+        `{"type":"publish","id":${seat.id},"ref":${this.#lastRef},${publish.body.slice(1)}`,
+      );
     }
   }
 
-  get #isFull(): boolean {
-    return (this.#connection.socket?.bufferedAmount ?? 0) > bufferedBytesMax;
+  #isFullFor({ sent }: Feed): boolean {
+    return sent.size >= unansweredMax || (this.#connection.socket?.bufferedAmount ?? 0) > bufferedBytesMax;
   }
 
   async addressAt(url: string): Promise<string> {
@@ -169,8 +175,9 @@ export class TopicConnection implements ConnectionUser {
         return this.#tell(frame, (feed) => feed.presenceTold(frame));
       case "refused":
         return this.#refused(frame.id, frame.status, frame.error ?? {});
+      case "published":
       case "failed":
-        return this.#seats.withId(frame.id)?.feed.failed(frame.error ?? {});
+        return this.#answered(frame);
       case "unsubscribed":
         return this.#unsubscribed(frame.id, { code: frame.code, reason: frame.reason ?? "" });
       case "pong":
@@ -211,8 +218,19 @@ export class TopicConnection implements ConnectionUser {
       seat.standingSinceMs = this.#around.monotonicMs();
     }
     seat.feed.subscribed(frame);
-    this.flush(seat.feed);
-    this.#port.moved(seat.feed);
+    this.#goesOn(seat.feed);
+  }
+
+  #answered(frame: FrameFromHost & { readonly type: "published" | "failed" }): void {
+    const feed = this.#seats.withId(frame.id)?.feed;
+    feed?.answered(frame);
+    if (feed) this.#goesOn(feed);
+  }
+
+  /** More may be sent through it now, and it may have come to where another is. */
+  #goesOn(feed: Feed): void {
+    this.flush(feed);
+    this.#port.moved(feed);
   }
 
   #refused(id: number, status: number, problem: Problem): void {

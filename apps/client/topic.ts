@@ -1,4 +1,5 @@
 import { onAbort } from "./abort.ts";
+import type { Published } from "./feed.ts";
 import type { Feeds } from "./feeds.ts";
 import type { TopicAddress } from "./frames.ts";
 import { type IterationOptions, type MessageIterator, TopicIteration } from "./iteration.ts";
@@ -55,17 +56,17 @@ export class Topic<Message> implements AsyncIterable<Message> {
 
   /**
    * Publishes, where the class declares `publish: "clients"`; every subscriber hears it, this client's among them. Text and bytes
-   * go as they are, anything else as JSON. Resolves when the message has been handed to a connection that is open and
-   * subscribed to the topic; until then it waits, one of `maxEnqueuedMessages`. Messages arrive in the order of `publish`.
+   * go as they are, anything else as JSON. It waits, one of `maxEnqueuedMessages`, until the topic is subscribed on an open
+   * connection, and is sent once. Messages arrive in the order of `publish`.
    *
-   * Not promised: that it arrived. A connection that breaks just then takes it along, and it is not sent again, because it may
-   * have arrived. A message that the host does not take (`failed`) is told to this client's subscribers of the topic, and one that
-   * is longer than the class allows ends their subscription (1009). Where an answer is needed, call the object.
+   * Resolves when the host says that it is published, and is as safe as the class's `durability` makes it.
    *
-   * Rejects with a ClientError `queue_full`, `too_large`, `closed`, `refused` or `ended`, or with the signal's reason: then the
-   * message was certainly not sent.
+   * Rejects with a ClientError: `outcome_unknown` where the connection was lost before that, so that it may be published or not;
+   * otherwise it is not: `not_published` where the object does not take it, as one that does not match its schema or is too long
+   * for its class (`problem`), and `queue_full`, `too_large`, `bad_argument`, `closed`, `refused` or `ended` where it was never
+   * sent. The signal's reason, once it is aborted: what was sent by then may be published.
    */
-  publish(message: Message, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+  publish(message: Message, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Published> {
     return this.#feeds.publish(this.#address, message, signal);
   }
 }

@@ -36,6 +36,10 @@ export interface ServerConfig {
   readonly objectsMax: number;
   readonly memoryLimitBytes: number;
   readonly socketsMax: number;
+  /** Those of one client's address; 0 for no limit. Private addresses are not counted (E33). */
+  readonly addressSocketsMax: number;
+  /** Requests of one address that may wait for their answers; 0 for no limit. */
+  readonly addressRequestsMax: number;
   readonly backpressureLimitBytes: number;
   /** A WebSocket from which nothing has come for this long, not even an answer to a ping, is given up. */
   readonly socketIdleTimeoutMs: number;
@@ -47,7 +51,7 @@ export interface ServerConfig {
   readonly lameDuckMs: number;
   /** Not in the environment: hosts that differ in these would hand objects back and forth. Tests have less patience. */
   readonly follow: FollowSettings;
-  /** Header that carries the client's address behind a proxy that sets it, `fly-client-ip` on Fly. */
+  /** Header in which a proxy, and nobody else, says the client's address, `fly-client-ip` on Fly. Of a list the last is taken. */
   readonly clientAddressHeader: string | undefined;
   /** Logs what happens to single objects, too: starts, stops. */
   readonly logsDebug: boolean;
@@ -78,6 +82,8 @@ export const configDefaults = {
   leaseTtlMs: 9000,
   heartbeatMs: 2000,
   socketsMax: 100_000,
+  addressSocketsMax: 2048,
+  addressRequestsMax: 512,
   backpressureLimitBytes: 1024 * 1024,
   socketIdleTimeoutMs: 60_000,
   routeCacheEntriesMax: 100_000,
@@ -91,16 +97,8 @@ export const configDefaults = {
 export function configFromEnvironment(env: Environment): ServerConfig {
   const number = (name: string, fallback: number, min: number) => numberSetting(env, name, fallback, min);
   const onFly = env.FLY_APP_NAME !== undefined;
-  const secrets = (env.CLUSTER_SECRET ?? "").split(",").filter((secret) => secret !== "");
+  const secrets = clusterSecrets(env, onFly);
   const isDev = env.STATEFUL_DEV === "1";
-  if (secrets.length === 0 && onFly) {
-    throw new ConfigError(
-      "CLUSTER_SECRET is not set. Hosts trust each other by it: fly secrets set CLUSTER_SECRET=$(openssl rand -hex 32)",
-    );
-  }
-  const short = secrets.find((secret) => secret.length < 16);
-  if (short !== undefined)
-    throw new ConfigError("CLUSTER_SECRET must have 16 characters or more in each of its parts.");
   return {
     region: env.STATEFUL_REGION ?? env.FLY_REGION ?? configDefaults.region,
     hostId: env.STATEFUL_HOST_ID ?? env.FLY_MACHINE_ID ?? `local-${process.pid}`,
@@ -118,6 +116,8 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     objectsMax: number("STATEFUL_OBJECTS_MAX", objectsMaxDefault, 1),
     memoryLimitBytes: number("STATEFUL_MEMORY_LIMIT_MB", memoryMb(env), 32) * 1024 * 1024,
     socketsMax: number("STATEFUL_SOCKETS_MAX", configDefaults.socketsMax, 1),
+    addressSocketsMax: number("STATEFUL_ADDRESS_SOCKETS_MAX", configDefaults.addressSocketsMax, 0),
+    addressRequestsMax: number("STATEFUL_ADDRESS_REQUESTS_MAX", configDefaults.addressRequestsMax, 0),
     backpressureLimitBytes: number(
       "STATEFUL_BACKPRESSURE_LIMIT_BYTES",
       configDefaults.backpressureLimitBytes,
@@ -135,6 +135,24 @@ export function configFromEnvironment(env: Environment): ServerConfig {
     simulatedDelayMs: undefined,
     simulatedPrimaryRoundTripMs: 0,
   };
+}
+
+/** One, or two while it is being changed. Blanks around them are none of theirs: hosts that differ in those would refuse each other. */
+function clusterSecrets({ CLUSTER_SECRET: text = "" }: Environment, isNeeded: boolean): readonly string[] {
+  const secrets = text
+    .split(",")
+    .map((secret) => secret.trim())
+    .filter((secret) => secret !== "");
+  if (secrets.length === 0 && isNeeded) {
+    throw new ConfigError(
+      "CLUSTER_SECRET is not set. Hosts trust each other by it: fly secrets set CLUSTER_SECRET=$(openssl rand -hex 32)",
+    );
+  }
+  if (secrets.length > 2)
+    throw new ConfigError("CLUSTER_SECRET has more than two parts: the first signs, both are accepted.");
+  if (secrets.some((secret) => secret.length < 16))
+    throw new ConfigError("CLUSTER_SECRET must have 16 characters or more in each of its parts.");
+  return secrets;
 }
 
 function adminToken({ STATEFUL_ADMIN_TOKEN: token }: Environment): string | undefined {

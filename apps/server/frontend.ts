@@ -1,4 +1,5 @@
 import type { Server, ServerWebSocket } from "bun";
+import { type AddressLimits, addressFromHeader } from "../../infra/edge/address-limits.ts";
 import type { Frontend as DispatcherFrontend } from "../../infra/edge/wanted-upgrade.ts";
 import { serveHere } from "../../infra/edge/dispatcher.ts";
 import type { ClassRuntime } from "../../infra/host/class-runtime.ts";
@@ -38,12 +39,24 @@ const hardBackpressureBytesMin = 80 * 1024 * 1024;
 /** A request on which nothing moves for this long is ended, so that clients which say no more hold no object (seconds). */
 const requestIdleTimeoutS = 120;
 
+export interface FrontendSetup {
+  readonly config: ServerConfig;
+  readonly classes: ReadonlyMap<string, ClassRuntime>;
+  /** Undefined until the host runs. */
+  readonly parts: () => HostParts | undefined;
+  readonly clock: Clock;
+  readonly addresses: Pick<AddressLimits, "request" | "requestsUncounted">;
+  /** Default: Bun's. */
+  readonly serve?: Serve | undefined;
+}
+
 /** The port of a host: Bun's server, for clients and for the links of other hosts alike. */
 export class Frontend implements DispatcherFrontend {
   readonly #config: ServerConfig;
   readonly #classes: ReadonlyMap<string, ClassRuntime>;
   readonly #parts: () => HostParts | undefined;
   readonly #clock: Clock;
+  readonly #addresses: FrontendSetup["addresses"];
   #pulse: ClientPulse | undefined;
   readonly #clientScript = new ClientScript();
   readonly #serve: Serve;
@@ -51,18 +64,13 @@ export class Frontend implements DispatcherFrontend {
   /** Once the host goes away: requests taken since. */
   #takenLeaving: number | undefined;
 
-  constructor(
-    config: ServerConfig,
-    classes: ReadonlyMap<string, ClassRuntime>,
-    parts: () => HostParts | undefined,
-    clock: Clock,
-    serve: Serve = Bun.serve<Socket>,
-  ) {
+  constructor({ config, classes, parts, clock, addresses, serve = Bun.serve<Socket> }: FrontendSetup) {
     this.#clock = clock;
     this.#serve = serve;
     this.#config = config;
     this.#classes = classes;
     this.#parts = parts;
+    this.#addresses = addresses;
   }
 
   get port(): number {
@@ -136,13 +144,17 @@ export class Frontend implements DispatcherFrontend {
     runtime: ClassRuntime,
     route: DirectRoute,
   ): Response | Promise<Response> {
-    const { id = "" } = request.params as { id?: string }; // every route of a class begins with /<class>/:id
+    const params: Readonly<Record<string, string>> = request.params; // the types know of none, for a path that is not in them
+    const { id = "" } = params; // every route of a class begins with /<class>/:id
     // Bun decodes ids in its own way: only those with nothing to decode are looked up here.
-    const activation = plainId.test(id)
-      ? this.#parts()?.table.running(`${runtime.definition.name}/${id}`)
-      : undefined;
-    // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
-    if (activation?.runtime !== runtime) return this.#fetch(request) as Response | Promise<Response>;
+    const activation =
+      plainId.test(id) && route.parameters.every((name) => isReadAlike(params[name]))
+        ? this.#parts()?.table.running(`${runtime.definition.name}/${id}`)
+        : undefined;
+    if (activation?.runtime !== runtime || this.#isCounting) {
+      // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
+      return this.#fetch(request) as Response | Promise<Response>;
+    }
     const answer = serveHere(request, new RoutedEvent(activation, request), route.fetch);
     return this.#takenLeaving === undefined ? answer : (this.#lastOf(answer) as typeof answer); // a response stays one
   }
@@ -180,7 +192,8 @@ export class Frontend implements DispatcherFrontend {
   clientAddress(request: Request): string {
     const { clientAddressHeader } = this.#config;
     const forwarded = clientAddressHeader === undefined ? null : request.headers.get(clientAddressHeader);
-    return forwarded ?? this.#server?.requestIP(request)?.address ?? "";
+    if (forwarded !== null && forwarded !== "") return addressFromHeader(forwarded);
+    return this.#server?.requestIP(request)?.address ?? "";
   }
 
   #opened(ws: ServerWebSocket<Socket>): void {
@@ -190,8 +203,15 @@ export class Frontend implements DispatcherFrontend {
     ws.data.connected(ws as ClientConnection);
   }
 
+  /** Whether so many requests are open that one address might have more than its share of them. */
+  get #isCounting(): boolean {
+    const open = this.#server?.pendingRequests ?? 0;
+    const { requestsUncounted } = this.#addresses;
+    return open > requestsUncounted && open - (this.#parts()?.sockets.streamCount ?? 0) > requestsUncounted;
+  }
+
   #fetch(request: Request): Answer {
-    const answer = this.#answer(request);
+    const answer = this.#isCounting ? this.#countedAnswer(request) : this.#answer(request);
     return this.#takenLeaving === undefined ? answer : this.#lastOf(answer);
   }
 
@@ -203,6 +223,20 @@ export class Frontend implements DispatcherFrontend {
       if (answer !== "not system") return answer;
     }
     return parts.dispatcher.handle(request, this);
+  }
+
+  /** A socket's place, which is another, is counted for itself. */
+  #countedAnswer(request: Request): Answer {
+    let leave: () => void;
+    try {
+      leave = this.#addresses.request(this.clientAddress(request));
+    } catch (thrown) {
+      return problem(asStatefulError(thrown));
+    }
+    const answer = this.#answer(request);
+    if (answer instanceof Promise) return answer.finally(leave);
+    leave();
+    return answer;
   }
 
   #system(request: Request, parts: HostParts): Response | undefined | Promise<Response> | "not system" {
@@ -219,6 +253,7 @@ export class Frontend implements DispatcherFrontend {
     }
   }
 
+  /** @throws StatefulError where it is refused */
   #connect(request: Request, { connect }: HostParts): Response | undefined {
     const connection = connect.accept(request, this.clientAddress(request));
     if (this.#server?.upgrade(request, { data: connection })) return undefined;
@@ -236,6 +271,16 @@ export class Frontend implements DispatcherFrontend {
     return problem(new StatefulError("upgrade_required", "Links are WebSockets."));
   }
 }
+
+/**
+ * Whether a parameter is what any other host would make of it. Bun's router reads the path as it was sent; the URL that goes
+ * elsewhere has been normalized (URL standard), in which dots and backslashes lead to other segments, and what is behind a `#` may not count.
+ */
+function isReadAlike(value: string | undefined): boolean {
+  return value !== undefined && value !== "." && value !== ".." && !readInTwoWays.test(value);
+}
+
+const readInTwoWays = /[\\#\ufffd]/;
 
 function closing(response: Response | undefined): Response | undefined {
   response?.headers.set("connection", "close");

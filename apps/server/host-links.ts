@@ -17,6 +17,8 @@ import { processOfSession } from "../../infra/lease/session-id.ts";
 import { type CancelTimer, type Clock, sleep } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import type { Log } from "../../infra/lib/log.ts";
+import { commonVersion, firstVersionOnly, type VersionRange } from "../../infra/lib/version-range.ts";
+import { versionMismatch } from "../../infra/link/link-versions.ts";
 import { delayedTransport } from "../../infra/link/delayed-transport.ts";
 import type { Channel, ChannelHandlers, Link, LinkHandlers, LinkTarget } from "../../infra/link/link.ts";
 import { HostLinkPool } from "../../infra/link/link-pool.ts";
@@ -26,6 +28,8 @@ import type { ServerConfig } from "./config.ts";
 
 export interface HostLinksSetup {
   readonly config: ServerConfig;
+  /** Of the links, that this host speaks. */
+  readonly versions: VersionRange;
   readonly clock: Clock;
   readonly log: Log;
   /** Default: WebSockets. */
@@ -68,6 +72,8 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
   readonly #goodbyes = new Set<string>();
   /** What is done about those once they have had the time to answer. */
   readonly #farewells = new Set<CancelTimer>();
+  /** Processes that speak other versions, which the log has been told. */
+  readonly #mismatched = new Set<string>();
   readonly #closed = new AbortController();
   #channelsTaken = 0;
   /** When this host's own session began, unless it is its first. Infinite while it has none. */
@@ -84,7 +90,7 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
         hostId: config.hostId,
         region: config.region,
       }),
-      secret: new LinkSecret(other === undefined ? [current] : [current, other], clock),
+      secret: new LinkSecret(other === undefined ? [current] : [current, other], clock, setup.versions),
       handlers: this,
       hosts: () => leases.hosts.map(targetOf),
       clock,
@@ -149,9 +155,36 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
     return this.#channelsTaken;
   }
 
-  /** The link to a host. */
+  /** The link to a host. Rejects with `version_mismatch` where the directory says that the two have no version in common. */
   to(host: HostRecord): Promise<Link> {
-    return this.pool.to(targetOf(host));
+    const mismatch = this.#mismatchWith(host);
+    if (mismatch === undefined) return this.pool.to(targetOf(host));
+    const process = processOfSession(host.session);
+    if (!this.#mismatched.has(process)) {
+      this.#mismatched.add(process);
+      this.#setup.log.warn("link.version_mismatch", {
+        host: host.hostId,
+        region: host.region,
+        error: mismatch,
+      });
+    }
+    return Promise.reject(mismatch);
+  }
+
+  #mismatchWith({ linkVersions = firstVersionOnly }: HostRecord): StatefulError | undefined {
+    return versionMismatch(linkVersions, this.#setup.versions);
+  }
+
+  /**
+   * The version in which a host is spoken to: of the open link to it, or what the directory lets expect. Of a host that nobody
+   * has heard of yet it is the newest, because it has come since.
+   */
+  versionOf(process: string): number {
+    const open = this.pool.peek(process);
+    if (open) return open.version;
+    const { versions } = this.#setup;
+    const host = this.#hostOf(process);
+    return (host && commonVersion(host.linkVersions ?? firstVersionOnly, versions)) ?? versions.newest;
   }
 
   peek(process: string): Link | undefined {
@@ -200,9 +233,10 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
     this.#sessionSinceMs = this.#setup.clock.monotonicMs();
   }
 
-  /** By which other host, if any, the open link to a host is relayed. */
-  pathTo(host: HostRecord): { readonly via: string | undefined } {
-    return { via: this.pool.peek(processOfSession(host.session))?.through?.hostId };
+  /** By which other host, if any, the open link to a host is relayed; and why there can be none, where versions stand against it. */
+  pathTo(host: HostRecord): { readonly via: string | undefined; readonly whyNot: string | undefined } {
+    const via = this.pool.peek(processOfSession(host.session))?.through?.hostId;
+    return { via, whyNot: this.#mismatchWith(host)?.message };
   }
 
   /** The measured round trip, where a link is open. */
@@ -212,7 +246,10 @@ export class HostLinks implements LinkHandlers, ProcessLinks {
 
   /** Hosts that are gone need no link; but whoever only lost its session is back in a moment. */
   hostsChanged(hosts: readonly HostRecord[], gone: readonly HostRecord[]): void {
-    for (const { session } of gone) this.#leaves(processOfSession(session));
+    for (const { session } of gone) {
+      this.#leaves(processOfSession(session));
+      this.#mismatched.delete(processOfSession(session));
+    }
     for (const { session } of hosts) this.#stays(processOfSession(session));
     const processes = gone.map(({ session }) => processOfSession(session));
     const missed = processes.filter((process) => this.isGone(process));

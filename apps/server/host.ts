@@ -1,4 +1,6 @@
+import { AddressLimits } from "../../infra/edge/address-limits.ts";
 import { AdminRoutes } from "../../infra/edge/admin-routes.ts";
+import { AdminToken } from "../../infra/edge/admin-token.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import { Dispatcher } from "../../infra/edge/dispatcher.ts";
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
@@ -13,6 +15,7 @@ import { ActivationTable } from "../../infra/host/activation-table.ts";
 import type { LoadedClass } from "../../infra/host/class-folder.ts";
 import { objectCalls } from "../../infra/host/object-calls.ts";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
+import { callsPerTurn, Turns } from "../../infra/host/turns.ts";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import type { Directory, HostLoad, HostRecord } from "../../infra/lease/directory.ts";
 import { type RunningLeases, startLeases } from "../../infra/lease/lease-keeper.ts";
@@ -21,6 +24,8 @@ import { processOfSession } from "../../infra/lease/session-id.ts";
 import { type Clock, systemClock, withTimeLimit } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { type Log, silentLog } from "../../infra/lib/log.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import type { Dial } from "../../infra/link/websocket-transport.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import { AlarmSweeper } from "../../infra/storage/alarm-sweeper.ts";
@@ -31,7 +36,7 @@ import type { ServerConfig } from "./config.ts";
 import { Drain, drainShares, lameDuck } from "./drain.ts";
 import { Frontend, type Serve } from "./frontend.ts";
 import { HostLinks } from "./host-links.ts";
-import { hostMetrics } from "./host-metrics.ts";
+import { hostMetrics, type MeteredHost } from "./host-metrics.ts";
 import { MemoryGauge } from "./memory-gauge.ts";
 import { MemoryWatch } from "./memory-watch.ts";
 import { Mover } from "./mover.ts";
@@ -47,6 +52,10 @@ export interface HostOptions {
   readonly directory?: Directory;
   /** As `LeaseOptions.onSession`: told of each session before it is asked for, and `""` when all were handed back. */
   readonly onSession?: (session: string) => void;
+  /** The directory was migrated to what this build does not know: the host serves nobody any more, and should be stopped. */
+  readonly onOutdated?: (error: StatefulError) => void;
+  /** Versions of the links between hosts. Default: all that this build speaks. For tests. */
+  readonly linkVersions?: VersionRange;
   /** How it listens, and how it reaches other hosts, where that is not the network of this machine. */
   readonly network?: { readonly serve: Serve; readonly dial: Dial };
 }
@@ -109,6 +118,7 @@ export class RunningHost {
   readonly #memory: MemoryGauge;
   readonly #knownClasses = new Set<string>();
   readonly #routes: RouteCache;
+  readonly #addresses: AddressLimits;
   readonly #sockets: EdgeSockets;
   readonly #frontend: Frontend;
   #isDraining = false;
@@ -127,17 +137,27 @@ export class RunningHost {
     this.#classes = new ClassSet(config, this.#resources);
     this.#memory = new MemoryGauge(this.#clock);
     this.#routes = new RouteCache(config.routeCacheEntriesMax);
+    this.#addresses = new AddressLimits({
+      socketsMax: config.addressSocketsMax,
+      requestsMax: config.addressRequestsMax,
+    });
     this.#sockets = new EdgeSockets({
       clock: this.#clock,
+      addresses: this.#addresses,
       publishNatively: (name, message) => this.#frontend.publish(name, message),
       socketsMax: config.socketsMax,
       backpressureLimitBytes: config.backpressureLimitBytes,
       seek: (held) => this.#running?.registrar.seek(held),
       owns: (key, session, epoch) => this.#routes.put(key, { session, epoch }),
     });
-    const { runtimes } = this.#classes;
-    const serve = options.network?.serve;
-    this.#frontend = new Frontend(config, runtimes, () => this.#running, this.#clock, serve);
+    this.#frontend = new Frontend({
+      ...{ config, classes: this.#classes.runtimes, clock: this.#clock, serve: options.network?.serve },
+      ...{ parts: () => this.#running, addresses: this.#addresses },
+    });
+  }
+
+  get #linkVersions(): VersionRange {
+    return this.#options.linkVersions ?? linkVersions;
   }
 
   get hostId(): string {
@@ -276,7 +296,8 @@ export class RunningHost {
   // -- wiring
 
   async #run(directory: Directory): Promise<HostParts> {
-    const callsFrom = objectCalls((request, chain) => this.parts.dispatcher.call(request, chain));
+    const turns = new Turns(this.#clock, callsPerTurn);
+    const callsFrom = objectCalls((request, chain) => this.parts.dispatcher.call(request, chain), turns);
     let table: ActivationTable | undefined;
     const leases = await startLeases({
       ...{ directory, clock: this.#clock, log: this.log, onSession: this.#options.onSession },
@@ -314,7 +335,8 @@ export class RunningHost {
     });
     this.#learnClasses(leases.hosts);
     const links = new HostLinks({
-      ...{ config: this.config, clock: this.#clock, log: this.log, dial: this.#options.network?.dial },
+      ...{ config: this.config, clock: this.#clock, log: this.log },
+      ...{ dial: this.#options.network?.dial, versions: this.#linkVersions },
       ...{ leases, table, ports, sockets: this.#sockets },
       objects: () => this.parts.mover,
       refreshHosts: () => this.#refreshHosts(leases),
@@ -324,7 +346,8 @@ export class RunningHost {
     const dispatcher = this.#dispatcher(search, ports, links);
     const registrar = this.#registrar(search, ports, links);
     const { moves, mover } = this.#mover(search, table, leases);
-    const { adminToken, placementBudgetMs } = this.config;
+    const { isDev, placementBudgetMs } = this.config;
+    const token = new AdminToken(this.config.adminToken);
     const own = { objects: mover, clock: this.#clock, placementBudgetMs };
     const owners = new OwnerCalls({ ...search, ...own, links });
     return {
@@ -334,11 +357,20 @@ export class RunningHost {
       system: new SystemRoutes({
         ...{ ...search, owners, hostId: this.hostId, isDraining: () => this.#isDraining },
         pathTo: (host) => links.pathTo(host),
+        showsFigures: (request) => isDev || token.isShownBy(request),
       }),
       admin: new AdminRoutes({
-        ...{ adminToken, dispatcher, owners, storedObjects: directory, log: this.log },
-        metrics: () => hostMetrics({ table, links, sockets: this.#sockets }),
+        ...{ token, dispatcher, owners, storedObjects: directory, log: this.log },
+        metrics: () => hostMetrics(this.#metered(table, links)),
       }),
+    };
+  }
+
+  #metered(table: ActivationTable, links: HostLinks): MeteredHost {
+    const openRequests = () => this.#frontend.requests.open;
+    return {
+      ...{ table, links, openRequests },
+      ...{ sockets: this.#sockets, addresses: this.#addresses, routes: this.#routes, gauge: this.#memory },
     };
   }
 
@@ -352,7 +384,10 @@ export class RunningHost {
     const { config: self, log } = this;
     const clock = this.#clock;
     const traffic = new ObjectTraffic(self.region, clock);
-    const moves = new ObjectMoves({ self, table, leases, routes, traffic, policyOf, roundTripMs, clock });
+    const moves = new ObjectMoves({
+      ...{ self, table, leases, routes, traffic, policyOf, roundTripMs, clock },
+      linkVersions: this.#linkVersions,
+    });
     const session = () => leases.session.id;
     const isDraining = () => this.#isDraining;
     const refreshHosts = () => this.#refreshHosts(leases);
@@ -378,6 +413,7 @@ export class RunningHost {
       ...{ ports, links, leaseTtlMs, placementBudgetMs },
       sockets: this.#sockets,
       onOwnerLost: (className) => this.#classes.runtimes.get(className)?.definition.onOwnerLost ?? "fail",
+      originsOf: (className) => this.#classes.runtimes.get(className)?.definition.origins,
       random: Math.random,
       clock: this.#clock,
       log: this.log,
@@ -436,6 +472,7 @@ export class RunningHost {
       policyOf: (className) => this.#classes.policyOf(className),
       isKnownClass: (className) => this.#classes.runtimes.has(className) || this.#knownClasses.has(className),
       refreshHosts: () => this.#refreshHosts(leases),
+      linkVersions: this.#linkVersions,
       roundTripMs: (host) => (host.session === leases.session.id ? 0 : links.roundTripMs(host)),
     };
   }
@@ -466,6 +503,7 @@ export class RunningHost {
         running()?.links.sessionOpened();
         void running()?.table.adoptAll();
       },
+      outdated: (error) => this.#options.onOutdated?.(error),
       leasesLost: (leases) => running()?.table.endLost(leases),
       hostsChanged: (hosts, gone) => {
         this.#learnClasses(hosts);
@@ -481,6 +519,7 @@ export class RunningHost {
       hostId: this.config.hostId,
       region: this.config.region,
       version: this.config.version,
+      linkVersions: this.#linkVersions,
       privateUrl: this.config.privateUrl ?? `http://${privateFallbackHost}:${port}`,
       publicUrl: this.url,
       classes: () => this.#classes.names,

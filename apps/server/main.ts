@@ -1,6 +1,9 @@
 import { ClassFileError } from "../../infra/host/class-folder.ts";
+import { StatefulError } from "../../infra/lib/errors.ts";
 import type { Log } from "../../infra/lib/log.ts";
 import { ConfigError, configFromEnvironment } from "./config.ts";
+import { descriptorsAdvice } from "./descriptors.ts";
+import { outdatedExitCode } from "./exit-codes.ts";
 import { type RunningHost, startHost } from "./host.ts";
 import { jsonLog } from "./log-lines.ts";
 import { tellSupervisor } from "./session-notice.ts";
@@ -22,10 +25,23 @@ async function main(): Promise<void> {
   if (config.clusterSecrets.length === 0) {
     log.warn("secret.missing", { advice: "CLUSTER_SECRET is not set: no other host can link to this one." });
   }
-  const stop = stopOf(await startHost(config, { log, onSession: tellSupervisor }), log);
+  const advice = descriptorsAdvice(config.socketsMax);
+  if (advice !== undefined) log.warn("descriptors.few", { advice });
+  const outdated = Promise.withResolvers<StatefulError>();
+  const onOutdated = outdated.resolve;
+  const host = await startHost(config, { log, onSession: tellSupervisor, onOutdated });
+  void outdated.promise.then((error) => leave(host, log, error));
+  const stop = stopOf(host, log);
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, stop);
   process.once("disconnect", () => stop("disconnect"));
   if (isSupervised && !process.connected) stop("disconnect");
+}
+
+/** A newer release has migrated the directory under this one. Nothing is to be moved or saved: it may not write any more. */
+async function leave(host: RunningHost, log: Log, error: StatefulError): Promise<never> {
+  log.error("host.outdated", { error });
+  await host.stop().catch((failure: unknown) => log.error("stop.failed", { error: failure }));
+  process.exit(outdatedExitCode);
 }
 
 function stopOf(host: RunningHost, log: Log): (signal: string) => void {
@@ -49,7 +65,8 @@ function stopOf(host: RunningHost, log: Log): (signal: string) => void {
 
 main().catch((error: unknown) => {
   // A mistake that a person can mend is told as a sentence; anything else with its stack.
-  const isForPeople = error instanceof ConfigError || error instanceof ClassFileError;
+  const isOutdated = error instanceof StatefulError && error.code === "version_mismatch";
+  const isForPeople = isOutdated || error instanceof ConfigError || error instanceof ClassFileError;
   console.error(isForPeople ? error.message : error);
-  process.exit(1);
+  process.exit(isOutdated ? outdatedExitCode : 1);
 });

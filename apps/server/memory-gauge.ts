@@ -6,13 +6,16 @@ const sampleIntervalMs = 1000;
 /** How a host is doing: for placement, for health, and for the guard of its memory. */
 export class MemoryGauge {
   /** Resident memory of this process, looked at once a second: asking the kernel for every placement would cost more. */
-  usedBytes = process.memoryUsage.rss();
+  usedBytes: number;
   #cancel: CancelTimer;
   readonly #clock: Clock;
+  readonly #residentBytes: () => number;
   readonly #loopDelay: LoopDelay;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, residentBytes: () => number = () => process.memoryUsage.rss()) {
     this.#clock = clock;
+    this.#residentBytes = residentBytes;
+    this.usedBytes = residentBytes();
     this.#loopDelay = new LoopDelay(clock);
     this.#cancel = this.#sampleLater();
   }
@@ -29,8 +32,17 @@ export class MemoryGauge {
 
   #sampleLater(): CancelTimer {
     return this.#clock.after(sampleIntervalMs, () => {
-      this.usedBytes = process.memoryUsage.rss();
       this.#cancel = this.#sampleLater();
+      this.#sample();
     });
+  }
+
+  /** Looking takes a file descriptor, and a host that has none left is one whose memory must be watched all the more. */
+  #sample(): void {
+    try {
+      this.usedBytes = this.#residentBytes();
+    } catch {
+      // What was seen a second ago holds until it can be seen again.
+    }
   }
 }

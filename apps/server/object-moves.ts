@@ -7,6 +7,7 @@ import type { Leases } from "../../infra/lease/leases.ts";
 import { type Clock, sleep } from "../../infra/lib/clock.ts";
 import { asStatefulError, StatefulError } from "../../infra/lib/errors.ts";
 import type { ObjectRef } from "../../infra/lib/object-ref.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
 import type { FollowedTraffic } from "../../infra/placement/follow.ts";
 import {
   type MoveCause,
@@ -19,6 +20,7 @@ import type { ObjectTraffic } from "./object-traffic.ts";
 
 export interface ObjectMovesSetup {
   readonly self: { readonly hostId: string; readonly region: string; readonly version: string };
+  readonly linkVersions?: VersionRange;
   readonly table: ActivationTable;
   readonly leases: Pick<Leases, "session" | "hosts">;
   readonly routes: RouteCache;
@@ -57,8 +59,9 @@ export class ObjectMoves {
     cause: MoveCause,
     excluded?: ReadonlyMap<string, RefusalReason>,
   ): MoveQuestion {
-    const { self, leases, policyOf, roundTripMs, traffic } = this.#setup;
+    const { self, linkVersions, leases, policyOf, roundTripMs, traffic } = this.#setup;
     return {
+      linkVersions,
       object: ref,
       policy: policyOf(ref.className),
       owner: { session: leases.session.id, version: self.version, region: self.region },
@@ -184,6 +187,9 @@ function refusalReason({ code, details }: StatefulError): RefusalReason | undefi
     case "owner_unreachable":
     case "link_overloaded":
       return "unreachable";
+    case "version_mismatch":
+    case "bad_request": // It could not read the offer: it is of a release that does not know such moves.
+      return "other_protocol";
     default:
       return undefined;
   }

@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { sleep, systemClock } from "../../infra/lib/clock.ts";
 import type { Log } from "../../infra/lib/log.ts";
+import { outdatedExitCode } from "./exit-codes.ts";
 import { jsonLog } from "./log-lines.ts";
 import { sessionNotice } from "./session-notice.ts";
 import { surviveStrayErrors } from "./stray-errors.ts";
@@ -66,7 +67,7 @@ export class Supervisor {
       );
       this.#log.info("supervisor.child_ended", { exitCode, signal });
       if (sessions.length > 0) await this.#endSessions(sessions);
-      if (!this.#restarts) return exitCode;
+      if (!this.#restarts || exitCode === outdatedExitCode) return exitCode;
       if (systemClock.monotonicMs() - startedAtMs >= steadyAfterMs) failures = 0;
       await sleep(systemClock, restartDelayMs(failures), this.#stop.signal);
       if (this.#stop.signal.aborted) return exitCode;

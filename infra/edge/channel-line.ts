@@ -4,12 +4,14 @@ import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Channel, ChannelHandlers } from "../link/link.ts";
 import type { SocketData } from "../object/socket-message.ts";
 import type { TopicMessage } from "../topics/topic-message.ts";
+import { broughtBy } from "../link/link-versions.ts";
 import { ChannelSender } from "./channel-sender.ts";
 import { bytesOf, decodeRefusal, type Refusal } from "./forward-protocol.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { HeldSockets } from "./held-sockets.ts";
 import { Assembly } from "./message-parts.ts";
 import type { OwnerLine } from "./owner-line.ts";
+import { decodePlainPublish } from "./plain-publish.ts";
 import {
   decodeCloseOf,
   decodeControl,
@@ -63,6 +65,8 @@ export class ChannelLine implements OwnerLine, ChannelHandlers {
   #held: HeldSockets | undefined;
   #channel: Channel | undefined;
   #sender: ChannelSender | undefined;
+  /** Whether the owner's release knows histories, presence, and subscriptions of connections for many. */
+  #knowsHistories = true;
   /** What came before the edge listens to this owner; undefined once it does. */
   #waiting: { readonly kind: number; readonly payload: Payload }[] | undefined = [];
   #waitingBytes = 0;
@@ -84,6 +88,7 @@ export class ChannelLine implements OwnerLine, ChannelHandlers {
 
   begin(channel: Channel): void {
     this.#channel = channel;
+    this.#knowsHistories = channel.link.version >= broughtBy.topicHistories;
     this.#sender = new ChannelSender(channel, () => this.#held?.flushAll());
   }
 
@@ -169,7 +174,9 @@ export class ChannelLine implements OwnerLine, ChannelHandlers {
       }
       case toEdge.publishText:
       case toEdge.publishBytes: {
-        const { message, except } = decodePublish(payload);
+        const { message, except } = this.#knowsHistories
+          ? decodePublish(payload)
+          : decodePlainPublish(payload);
         held.topics.published(message);
         return this.#setup.publish(message, except);
       }
@@ -199,15 +206,27 @@ export class ChannelLine implements OwnerLine, ChannelHandlers {
   // -- to the owner
 
   tellRoll(records: readonly SocketRecord[], scope: RollScope): void {
-    for (const part of encodeRoll(records, scope)) this.#sender?.send(toOwner.roll, part);
+    const told = this.#knowsHistories ? records : this.#thoseItKnows(records);
+    for (const part of encodeRoll(told, scope)) this.#sender?.send(toOwner.roll, part);
     this.#sender?.send(toOwner.rollEnd, encodeRollEnd(scope));
   }
 
+  /** An owner of an earlier release has no subscriptions: those are closed here, and their clients ask again. */
+  #thoseItKnows(records: readonly SocketRecord[]): readonly SocketRecord[] {
+    const why = "The object is at a host of an earlier release; connect again.";
+    const { known = [], unknown = [] } = Object.groupBy(records, ({ kind }) =>
+      kind === "subscription" ? "unknown" : "known",
+    );
+    for (const { number } of unknown) this.#held?.at(number)?.close(1012, why);
+    return known;
+  }
+
   tellPositions(positions: ReadonlyMap<string, string>): void {
-    this.#sender?.send(toOwner.positions, encodePositions(positions));
+    if (this.#knowsHistories) this.#sender?.send(toOwner.positions, encodePositions(positions));
   }
 
   tellHead(socketNumber: number, head: UpgradeHead): void {
+    if (!this.#knowsHistories && head.kind === "subscription") return; // It is being closed.
     this.#sender?.sendLate(toOwner.head, () => encodeHeadOf(socketNumber, head));
   }
 

@@ -13,7 +13,13 @@ export type ClientFrame =
   | { readonly type: "hello"; readonly headers: Readonly<Record<string, string>> }
   | SubscribeFrame
   | { readonly type: "unsubscribe"; readonly id: number }
-  | { readonly type: "publish"; readonly id: number; readonly payload: TopicPayload }
+  | {
+      readonly type: "publish";
+      readonly id: number;
+      readonly payload: TopicPayload;
+      /** Under which its client wants to hear what became of it. */
+      readonly ref: number | undefined;
+    }
   | { readonly type: "ping" };
 
 export interface SubscribeFrame {
@@ -59,10 +65,10 @@ function readFrame(fields: Fields): ClientFrame {
       return readSubscribe(fields);
     case "unsubscribe":
       checkNames(type, fields, ["id"]);
-      return { type, id: idOf(fields) };
+      return { type, id: numberAt(fields, "id") };
     case "publish":
-      checkNames(type, fields, ["id", ...payloadNames]);
-      return { type, id: idOf(fields), payload: payloadOf(fields) };
+      checkNames(type, fields, ["id", "ref", ...payloadNames]);
+      return { type, id: numberAt(fields, "id"), payload: payloadOf(fields), ref: refOf(fields) };
     case "ping":
       checkNames(type, fields, []);
       return { type };
@@ -77,7 +83,7 @@ function readSubscribe(fields: Fields): SubscribeFrame {
   if (presence && fields.presence !== true) throw wrong('"presence" is true or not there.');
   return {
     type: "subscribe",
-    id: idOf(fields),
+    id: numberAt(fields, "id"),
     object: textAt(fields, "object"),
     topic: textAt(fields, "topic"),
     since: optionalTextAt(fields, "since"),
@@ -100,9 +106,14 @@ function payloadOf(fields: Fields): TopicPayload {
   }
 }
 
-function idOf({ id }: Fields): number {
-  if (typeof id === "number" && Number.isSafeInteger(id) && id >= 1) return id;
-  throw wrong(`"id" is a whole number from 1, not ${shown(id)}.`);
+function refOf(fields: Fields): number | undefined {
+  return Object.hasOwn(fields, "ref") ? numberAt(fields, "ref") : undefined;
+}
+
+function numberAt(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 1) return value;
+  throw wrong(`"${name}" is a whole number from 1, not ${shown(value)}.`);
 }
 
 function textAt(fields: Fields, name: string): string {

@@ -25,7 +25,7 @@ export class ConnectRoute {
   /**
    * The connection that the request is about to become. It must be `connected` or `disconnected` in the end.
    *
-   * @throws StatefulError `upgrade_required`, `host_draining` or `host_full`
+   * @throws StatefulError `upgrade_required`, `host_draining`, `host_full` or `address_limit`
    */
   accept(request: Request, clientAddress: string): FramedConnection {
     const { sockets, isDraining } = this.#setup;

@@ -9,6 +9,7 @@ import type { HostRecord } from "../lease/directory.ts";
 import type { Link } from "../link/link.ts";
 import type { CompiledFetch } from "../object/object.ts";
 import { UpgradeSlot } from "../object/event.ts";
+import type { Origins } from "../object/origins.ts";
 import type { EdgeName, EdgePorts, UpgradeHead } from "../host/edge-port.ts";
 import { headBytesOf } from "../host/waiting-heads.ts";
 import { upgradeRequest } from "../host/upgrade-request.ts";
@@ -16,7 +17,7 @@ import { attachedEdge } from "./attached-edges.ts";
 import { limitBody } from "./body-limit.ts";
 import type { EdgeSockets } from "./edge-sockets.ts";
 import { forward, ForwardsUnderWay } from "./forward-client.ts";
-import type { ForwardHead } from "./forward-protocol.ts";
+import { type ForwardHead, whyNotForwarded } from "./forward-protocol.ts";
 import { forwardedHeaders } from "./http-fields.ts";
 import { forwardedBody, restored } from "./kept-body.ts";
 import { parseObjectTarget, pathAndQuery, quickKey } from "./object-target.ts";
@@ -32,6 +33,8 @@ export interface DispatcherSetup extends SearchSetup {
   readonly ports: EdgePorts & { readonly self: EdgeName };
   /** What the class asks for where its owner is lost; "fail" where this host does not run it. */
   readonly onOwnerLost: (className: string) => "fail" | "wait";
+  /** Those that the class names; the owner looks as well, where this host does not run it. */
+  readonly originsOf: (className: string) => Pick<Origins, "check"> | undefined;
   readonly leaseTtlMs: number;
   readonly random: () => number;
   readonly clock: Clock;
@@ -94,6 +97,7 @@ export class Dispatcher {
     try {
       checkHead(head);
       const request = upgradeRequest(head, signal);
+      this.#setup.originsOf(ref.className)?.check(request);
       const asked = { ref, target: head.target, request, chain: noCallers, isSystem: false };
       return await this.#dispatch(asked, reserve(this.#setup.sockets, frontend, asked, head, headBytes));
     } catch (thrown) {
@@ -206,6 +210,8 @@ export class Dispatcher {
   #wantedUpgrade(asked: AskedEvent, frontend: Frontend): WantedUpgrade | undefined {
     const kind = wantedKind(asked.request);
     if (kind === undefined) return undefined;
+    // Here, so that whoever is refused starts and wakes no object.
+    this.#setup.originsOf(asked.ref.className)?.check(asked.request);
     const head = upgradeHeadOf(kind, asked.request, asked.target);
     return reserve(this.#setup.sockets, frontend, asked, head, headBytesOf(head));
   }
@@ -269,6 +275,11 @@ export class Dispatcher {
       // The link says once why it cannot be had, at a level that is read; this is for whoever looks for one request.
       this.#setup.log.debug("owner.unreachable", { object: key, host: location.host.hostId, error: link });
       search.unreachable(location, link);
+      return "again";
+    }
+    const mismatch = whyNotForwarded(head.upgrade, link.version);
+    if (mismatch !== undefined) {
+      search.unreachable(location, mismatch);
       return "again";
     }
     const socket = upgrade?.socket;

@@ -12,6 +12,8 @@ export interface ProcessLinks {
   peek(process: string): Link | undefined;
   /** Rejects where the process is not among those alive, or there is no link and none can be had. */
   toProcess(process: string): Promise<Link>;
+  /** The version of the links in which the process is spoken to: of the open link, or what is to be expected. */
+  versionOf(process: string): number;
   /** Whether the directory shows the process no more, though it was there to ask all the time. */
   isGone(process: string): boolean;
 }
@@ -43,6 +45,7 @@ export class HostEdgePorts implements EdgePorts {
     this.#served = {
       clock: setup.clock,
       isGone: (process) => setup.links().isGone(process),
+      versionOf: (process) => setup.links().versionOf(process),
       interrupted: (port, isInterrupted) => {
         if (isInterrupted) this.#interrupted.add(port);
         else this.#interrupted.delete(port);

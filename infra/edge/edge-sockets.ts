@@ -7,9 +7,17 @@ import type { SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import type { TopicMessage } from "../topics/topic-message.ts";
 import { presenceTopic, topicOfPresence } from "../topics/topic-presence.ts";
+import type { AddressLimits } from "./address-limits.ts";
 import { ChannelLine, type RegistrationAnswer } from "./channel-line.ts";
 import { EdgeSocket, framedTopicName, nativeTopic } from "./edge-socket.ts";
-import { EventStream, type EventStreamTopics, eventStreamPingMs } from "./event-stream.ts";
+import {
+  type EncodedEvent,
+  EventStream,
+  type EventStreamTopics,
+  eventStreamPingMs,
+  presenceEvent,
+  topicEvent,
+} from "./event-stream.ts";
 import { FramedNames } from "./framed-names.ts";
 import { HeldSockets } from "./held-sockets.ts";
 import { LenientTopics } from "./lenient-topics.ts";
@@ -35,6 +43,8 @@ export interface EdgeSocketsSetup {
   readonly publishNatively: (name: string, message: SocketData) => void;
   /** Sockets and event streams open at once. Past it an upgrade is refused with `host_full`. */
   readonly socketsMax: number;
+  /** What one client's address may have of those. */
+  readonly addresses: Pick<AddressLimits, "socket">;
   /** What may wait for one slow client. Past it the client is closed with 4408. */
   readonly backpressureLimitBytes: number;
   /** Finds the next owner of sockets that lost theirs. */
@@ -45,6 +55,7 @@ export interface EdgeSocketsSetup {
 
 /** A client's connection with many sockets. It has a place of its own beside theirs, and what waits for it waits for all of them. */
 export interface SharedConnection {
+  readonly clientAddress: string;
   close(code: number, reason: string): void;
   terminate(): void;
   bufferedBytes(): number;
@@ -62,8 +73,11 @@ export class EdgeSockets implements TopicEdge {
   readonly #byNumber = new Map<number, EdgeSocket>();
   /** By object, wherever its owner is. */
   readonly #held = new Map<string, HeldSockets>();
+  /** By the native names of what they hear. */
   readonly #streams = new Map<string, Set<EventStream>>();
-  readonly #connections = new Set<SharedConnection>();
+  readonly #openStreams = new Set<EventStream>();
+  /** Each with what gives its address's place back. */
+  readonly #connections = new Map<SharedConnection, () => void>();
   readonly framedNames = new FramedNames();
   readonly lenient: LenientTopics;
   #lastNumber = 0;
@@ -101,8 +115,19 @@ export class EdgeSockets implements TopicEdge {
     return this.size >= this.#setup.socketsMax || this.#headBytes >= keptHeadsBytesMax;
   }
 
-  /** A socket that is about to be upgraded. It must be `connected` or `disconnected` in the end. */
-  add(ref: ObjectRef, headBytes = 0): EdgeSocket {
+  /** Event streams that are open. */
+  get streamCount(): number {
+    return this.#openStreams.size;
+  }
+
+  /**
+   * A socket that is about to be upgraded. It must be `connected` or `disconnected` in the end.
+   *
+   * @param clientAddress whose it is; undefined for one of many on a connection that is counted itself
+   * @throws StatefulError `address_limit`
+   */
+  add(ref: ObjectRef, headBytes = 0, clientAddress?: string): EdgeSocket {
+    const leave = clientAddress === undefined ? undefined : this.#setup.addresses.socket(clientAddress);
     const number = ++this.#lastNumber;
     const held = this.heldOf(ref);
     const socket = new EdgeSocket(number, ref, {
@@ -111,6 +136,7 @@ export class EdgeSockets implements TopicEdge {
       forget: () => {
         this.#byNumber.delete(number);
         this.#headBytes -= headBytes;
+        leave?.();
         held.upgradeEnded(number);
       },
     });
@@ -120,11 +146,12 @@ export class EdgeSockets implements TopicEdge {
     return socket;
   }
 
-  /** A connection that is about to be upgraded, and takes its place until it is forgotten. */
+  /** A connection that is about to be upgraded, and takes its place until it is forgotten. @throws StatefulError `address_limit` */
   addShared(connection: SharedConnection): void {
-    this.#connections.add(connection);
+    this.#connections.set(connection, this.#setup.addresses.socket(connection.clientAddress));
   }
   forgetShared(connection: SharedConnection): void {
+    this.#connections.get(connection)?.();
     this.#connections.delete(connection);
   }
 
@@ -190,7 +217,7 @@ export class EdgeSockets implements TopicEdge {
     this.#publishNatively(name, data, except);
     const frame = this.framedNames.frameOf(name, message);
     if (frame !== undefined) this.#publishNatively(framedTopicName(name), frame, except);
-    for (const stream of this.#streams.get(name) ?? []) if (stream.socket !== except) stream.hear(message);
+    this.#tellStreams(name, () => topicEvent(message), except);
     this.lenient.publish(name, message, except);
     return true;
   }
@@ -199,8 +226,15 @@ export class EdgeSockets implements TopicEdge {
     const name = nativeTopic(objectKey, presenceTopic(topic));
     if (this.framedNames.size > 0)
       this.#setup.publishNatively(framedTopicName(name), presenceFrame(objectKey, topic, json));
-    for (const stream of this.#streams.get(name) ?? []) stream.hearPresence(json);
+    this.#tellStreams(name, () => presenceEvent(json), undefined);
     return true;
+  }
+
+  #tellStreams(name: string, encode: () => EncodedEvent, except: EdgeSocket | undefined): void {
+    const streams = this.#streams.get(name);
+    if (streams === undefined) return;
+    const event = encode();
+    for (const stream of streams) if (stream.socket !== except) stream.hearEncoded(event);
   }
 
   /** Before it is: what is behind then is behind without it. */
@@ -215,14 +249,14 @@ export class EdgeSockets implements TopicEdge {
 
   /** Closes every connection, as a host does that goes away. */
   closeAll(code: number, reason: string): void {
-    for (const connection of [...this.#connections]) connection.close(code, reason);
+    for (const connection of [...this.#connections.keys()]) connection.close(code, reason);
     for (const socket of [...this.#byNumber.values()]) socket.close(code, reason);
   }
 
   stop(): void {
     this.#cancelSweep();
     this.lenient.stop();
-    for (const connection of [...this.#connections]) connection.terminate();
+    for (const connection of [...this.#connections.keys()]) connection.terminate();
     for (const socket of [...this.#byNumber.values()]) {
       socket.terminate();
       socket.disconnected(1006, "");
@@ -231,6 +265,8 @@ export class EdgeSockets implements TopicEdge {
   }
 
   readonly #streamTopics: EventStreamTopics = {
+    opened: (stream) => void this.#openStreams.add(stream),
+    closed: (stream) => void this.#openStreams.delete(stream),
     add: (name, stream) => {
       const streams = this.#streams.get(name);
       if (streams) streams.add(stream);
@@ -267,7 +303,7 @@ export class EdgeSockets implements TopicEdge {
 
   /** Each client's connection once. */
   *#readers(): Iterable<Pick<SharedConnection, "close" | "bufferedBytes">> {
-    yield* this.#connections;
+    yield* this.#connections.keys();
     for (const socket of this.#byNumber.values()) if (!socket.isShared) yield socket;
   }
 
@@ -279,6 +315,6 @@ export class EdgeSockets implements TopicEdge {
     }
     if (nowMs < this.#pingDueMs) return;
     this.#pingDueMs = nowMs + eventStreamPingMs;
-    for (const streams of this.#streams.values()) for (const stream of streams) stream.ping();
+    for (const stream of [...this.#openStreams]) stream.ping();
   }
 }

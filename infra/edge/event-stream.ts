@@ -7,6 +7,9 @@ import { ReplayAllowance } from "./replay-allowance.ts";
 
 /** Native topics know WebSockets only; these are their equals for event streams. */
 export interface EventStreamTopics {
+  /** It is open, and is to be pinged until it is `closed`. */
+  opened(stream: EventStream): void;
+  closed(stream: EventStream): void;
   add(name: string, stream: EventStream): void;
   remove(name: string, stream: EventStream): void;
   /** To the WebSockets that subscribe to the same name. */
@@ -17,6 +20,8 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** A comment line (HTML standard, section 9.2.6) often enough that no proxy takes the stream for dead. */
 export const eventStreamPingMs = 15_000;
+/** A client that takes nothing from one of so many pings to the next, though something waits for it, is gone or as good as that. */
+const untakenPingsMax = 8;
 
 /**
  * A client that listens with server-sent events (HTML standard, section 9.2). Each message is one event; bytes are sent as
@@ -30,6 +35,9 @@ export class EventStream implements ClientConnection {
   readonly #names = new Set<string>();
   readonly #allowance = new ReplayAllowance();
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  #writtenBytes = 0;
+  #takenAtPing = 0;
+  #untakenPings = 0;
 
   constructor(socket: EdgeSocket, topics: EventStreamTopics, bufferedBytesMax: number) {
     this.socket = socket;
@@ -43,6 +51,7 @@ export class EventStream implements ClientConnection {
       {
         start: (controller) => {
           this.#controller = controller;
+          this.#topics.opened(this);
           this.#write(": connected\n\n");
           this.socket.connected(this);
         },
@@ -60,14 +69,14 @@ export class EventStream implements ClientConnection {
     return this.#write(eventOf(message, undefined));
   }
 
-  /** A message of a topic. Its position is the event's id, which a browser's EventSource says when it comes again. */
-  hear({ data, position }: TopicPayload & { readonly position: string | undefined }): void {
-    this.#write(eventOf(data, position));
+  /** A message of a topic that is told to this client alone. */
+  hear(message: PlacedPayload): void {
+    this.#write(topicEvent(message));
   }
 
-  /** Who is there. */
-  hearPresence(json: string): void {
-    this.#write(`event: presence\ndata: ${json}\n\n`);
+  /** One that is told to many, encoded once for all of them: what waits for slow readers is then in memory once. */
+  hearEncoded(event: EncodedEvent): void {
+    this.#write(event);
   }
 
   skipped(_: string, count: number): void {
@@ -88,7 +97,7 @@ export class EventStream implements ClientConnection {
     // Any of these may have been too much for its client.
     if (this.#isOpen && start.slowReaders === undefined) this.subscribe(name);
     if (presence?.snapshot === undefined) return;
-    this.hearPresence(presence.snapshot);
+    this.#write(presenceEvent(presence.snapshot));
     if (this.#isOpen) this.subscribe(presenceName);
   }
 
@@ -107,7 +116,17 @@ export class EventStream implements ClientConnection {
     this.#topics.publishNatively(name, message);
   }
   ping(): void {
-    this.#write(": ping\n\n");
+    if (this.#isUntaken()) this.terminate(slowReaderCloseCode, "The reader is too slow.");
+    else this.#write(": ping\n\n");
+  }
+
+  /** Nothing that is sent here is answered, so that something waits and nothing moves is all that can be seen of a client that is gone. */
+  #isUntaken(): boolean {
+    const taken = this.#writtenBytes - this.#waitingBytes;
+    const hasMoved = taken !== this.#takenAtPing || this.#waitingBytes === 0;
+    this.#takenAtPing = taken;
+    this.#untakenPings = hasMoved ? 0 : this.#untakenPings + 1;
+    return this.#untakenPings >= untakenPingsMax;
   }
   pong(): void {
     // The protocol has no pong.
@@ -139,27 +158,44 @@ export class EventStream implements ClientConnection {
     return this.#controller === undefined ? 0 : this.#bufferedBytesMax - (this.#controller.desiredSize ?? 0);
   }
 
-  #write(text: string): number {
+  #write(event: string | EncodedEvent): number {
     if (this.#controller === undefined) return 0;
     if (this.getBufferedAmount() > this.#bufferedBytesMax) {
       this.terminate(slowReaderCloseCode, "The reader is too slow.");
       return 0;
     }
-    return this.#enqueue(text);
+    return this.#enqueue(event);
   }
 
-  #enqueue(text: string): number {
-    const bytes = encoder.encode(text);
+  #enqueue(event: string | EncodedEvent): number {
+    const bytes = typeof event === "string" ? encoder.encode(event) : event;
     this.#controller?.enqueue(bytes);
+    this.#writtenBytes += bytes.length;
     return bytes.length;
   }
 
   #over(code: number, reason: string): void {
     this.#controller = undefined;
+    this.#topics.closed(this);
     for (const name of this.#names) this.#topics.remove(name, this);
     this.#names.clear();
     this.socket.disconnected(code, reason);
   }
+}
+
+/** An event as it is sent. Nobody changes it: it may wait in many streams. */
+export type EncodedEvent = Uint8Array;
+
+type PlacedPayload = TopicPayload & { readonly position: string | undefined };
+
+/** A message of a topic. Its position is the event's id, which a browser's EventSource says when it comes again. */
+export function topicEvent({ data, position }: PlacedPayload): EncodedEvent {
+  return encoder.encode(eventOf(data, position));
+}
+
+/** Who is there. */
+export function presenceEvent(json: string): EncodedEvent {
+  return encoder.encode(`event: presence\ndata: ${json}\n\n`);
 }
 
 function eventOf(data: SocketData, position: string | undefined): string {

@@ -1,4 +1,5 @@
 import { isErrorCode, StatefulError } from "../lib/errors.ts";
+import { broughtBy, codeFor } from "../link/link-versions.ts";
 import { packValue as pack, unpackChecked } from "../link/msgpack.ts";
 import { isSocketKind, type SocketKind } from "../object/event.ts";
 
@@ -72,6 +73,13 @@ export interface Refusal {
   readonly error: StatefulError;
   /** Whom the refusing host knows to own the object. */
   readonly owner: { readonly session: string; readonly epoch: number } | undefined;
+}
+
+/** Why a host of an earlier version cannot be sent that; undefined where it can. */
+export function whyNotForwarded(upgrade: SocketKind | undefined, version: number): StatefulError | undefined {
+  if (upgrade !== "subscription" || version >= broughtBy.subscriptions) return undefined;
+  const message = `Its release does not know topics on a connection for many: it speaks version ${version} of the links between hosts, and they came with version ${broughtBy.subscriptions}.`;
+  return new StatefulError("version_mismatch", message, { retryAfterMs: 1000 });
 }
 
 /** What is seldom there comes last and only where it is: hosts of a version that does not know it read all other heads. */
@@ -173,9 +181,10 @@ export function decodeWhole(message: Uint8Array): { readonly head: ResponseHead;
   };
 }
 
-export function encodeRefusal({ error, owner }: Refusal): Uint8Array {
+/** @param version of the link that it goes along */
+export function encodeRefusal({ error, owner }: Refusal, version: number): Uint8Array {
   return pack([
-    error.code,
+    codeFor(version, error),
     error.message,
     error.retryAfterMs ?? null,
     error.details ?? null,

@@ -168,7 +168,7 @@ export class ServedEvent implements ChannelHandlers {
 
   #refuse(error: StatefulError, elsewhere: Elsewhere | undefined): void {
     const owner = elsewhere?.session ? { session: elsewhere.session, epoch: elsewhere.epoch } : undefined;
-    this.#send(fromOwner.refuse, encodeRefusal({ error, owner }));
+    this.#send(fromOwner.refuse, encodeRefusal({ error, owner }, this.#channel.link.version));
   }
 
   #send(kind: number, payload: Uint8Array): void {

@@ -11,7 +11,7 @@ import { type ClientConnection, nativeTopic, type ServedClient } from "./edge-so
 import type { EdgeSockets, SharedConnection } from "./edge-sockets.ts";
 import type { FramedNames } from "./framed-names.ts";
 import { type EarlyRoom, FramedTopic, type FramedTopicParent } from "./framed-topic.ts";
-import { failedFrame, pongFrame, refusedFrame, welcomeFrame } from "./host-frames.ts";
+import { outcomeFrame, pongFrame, refusedFrame, welcomeFrame } from "./host-frames.ts";
 import { discard, refusalOf } from "./refusal.ts";
 import { ReplayAllowance, replayWaitingBytesMax } from "./replay-allowance.ts";
 import { type SubscriptionAddress, subscriptionAddress } from "./subscription-address.ts";
@@ -68,11 +68,11 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
     this.#setup = setup;
     this.#origin = origin;
     this.clientAddress = clientAddress;
+    setup.sockets.addShared(this); // First: its address may have too many.
     this.names = setup.sockets.framedNames;
     this.#own = connectionHeaders(headers);
     this.#headers = this.#shared(this.#own);
     this.#headers.hold();
-    setup.sockets.addShared(this);
   }
 
   // -- what the client does
@@ -136,11 +136,11 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
     return new SharedHeaders(list, (bytes) => this.#setup.sockets.countHeadBytes(bytes));
   }
 
-  #publish({ id, payload }: Extract<ClientFrame, { type: "publish" }>): void {
+  #publish({ id, payload, ref }: Extract<ClientFrame, { type: "publish" }>): void {
     const topic = this.#topics.get(id);
-    if (topic) return topic.say(subscriptionMessage(payload));
+    if (topic) return topic.say(subscriptionMessage(payload, ref));
     const error = new StatefulError("not_found", `No subscription of this connection has the id ${id}.`);
-    this.send(failedFrame(id, problemDetails(error)));
+    this.send(outcomeFrame(id, { type: "failed", ref, error: problemDetails(error) }));
   }
 
   #subscribe(frame: SubscribeFrame): void {

@@ -6,9 +6,9 @@ import type { SharedHeaders } from "./connect-headers.ts";
 import { type ClientConnection, type EdgeSocket, framedTopicName } from "./edge-socket.ts";
 import type { FramedNames } from "./framed-names.ts";
 import {
-  failedFrame,
   messageFrame,
   messageStart,
+  outcomeFrame,
   presenceFrame,
   skippedFrame,
   subscribedFrame,
@@ -160,11 +160,11 @@ export class FramedTopic implements ClientConnection, Frontend {
 
   // -- ClientConnection: what the owner commands
 
-  /** Why a publish was not taken; anything else comes from an author's code, and is heard as a message. */
+  /** What became of a publish; anything else comes from an author's code, and is heard as a message. */
   send(message: SocketData): number {
     const { id, object, topic } = this.name;
     const sent = sentOn(message);
-    if ("failure" in sent) return this.#parent.send(failedFrame(id, sent.failure));
+    if ("type" in sent) return this.#parent.send(outcomeFrame(id, sent));
     const { message: data } = sent;
     const form = typeof data === "string" ? "text" : "bytes";
     return this.#parent.send(messageFrame(messageStart(object, topic), { data, form, position: undefined }));

@@ -1,3 +1,4 @@
+import type { PublishOutcome } from "../object/subscription-message.ts";
 import type { SocketData, TopicPayload } from "../object/socket-message.ts";
 
 /** What a host says on a connection for many (`topics/PROTOCOL.md`), as texts. */
@@ -36,9 +37,8 @@ export function refusedFrame(id: number, status: number, error: object): string 
   return JSON.stringify({ type: "refused", id, status, error });
 }
 
-/** @param error a problem document */
-export function failedFrame(id: number, error: unknown): string {
-  return JSON.stringify({ type: "failed", id, error });
+export function outcomeFrame(id: number, { type, ...outcome }: PublishOutcome): string {
+  return JSON.stringify({ type, id, ...outcome });
 }
 
 export function skippedFrame(object: string, topic: string, count: number): string {

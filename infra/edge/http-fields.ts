@@ -11,10 +11,33 @@ const hopByHop = new Set([
   "upgrade",
 ]);
 
+/**
+ * Meant for whoever answers, whatever a client's `Connection` says: one that names them would have a proxy's word about the client,
+ * or its page's origin, taken away on the way to an owner elsewhere.
+ */
+const endToEnd = new Set([
+  "authorization",
+  "cookie",
+  "forwarded",
+  "host",
+  "last-event-id",
+  "origin",
+  "referer",
+  "true-client-ip",
+  "via",
+  "x-client-ip",
+  "x-real-ip",
+]);
+const endToEndPrefixes = ["accept", "cf-", "content-", "fly-", "if-", "sec-", "x-forwarded-"];
+
 export function forwardedHeaders(headers: Headers): [string, string][] {
   const named = headers.get("connection")?.toLowerCase().split(",") ?? [];
-  const ofThisConnection = new Set(named.map((name) => name.trim()));
+  const ofThisConnection = new Set(named.map((name) => name.trim()).filter((name) => !isEndToEnd(name)));
   return [...headers].filter(([name]) => !hopByHop.has(name) && !ofThisConnection.has(name));
+}
+
+function isEndToEnd(name: string): boolean {
+  return endToEnd.has(name) || endToEndPrefixes.some((prefix) => name.startsWith(prefix));
 }
 
 export function wantsWebSocket(request: Request): boolean {

@@ -106,7 +106,7 @@ export class ServedOwnerCall implements ChannelHandlers {
 
   #refuse(error: StatefulError, elsewhere: Elsewhere | undefined): void {
     const owner = elsewhere?.session ? { session: elsewhere.session, epoch: elsewhere.epoch } : undefined;
-    this.#channel.send(fromOwner.refuse, encodeRefusal({ error, owner }));
+    this.#channel.send(fromOwner.refuse, encodeRefusal({ error, owner }, this.#channel.link.version));
     this.#channel.close();
   }
 }

@@ -4,6 +4,7 @@ import type { HostRecord, LeaseHint } from "../lease/directory.ts";
 import type { Leases } from "../lease/leases.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { VersionRange } from "../lib/version-range.ts";
 import { place } from "../placement/place.ts";
 import type {
   PlacementAnswer,
@@ -24,6 +25,8 @@ export interface SearchSetup {
   /** Asks the directory which hosts are alive, unless that was done a moment ago. Never rejects. */
   readonly refreshHosts: () => Promise<unknown>;
   readonly roundTripMs: (host: HostRecord) => number | undefined;
+  /** Versions of the links between hosts that this one speaks. Missing: whatever the hosts speak will do. */
+  readonly linkVersions?: VersionRange | undefined;
 }
 
 /** Where the next offer goes. `own`: to the owner that somebody knows of. `place`: to a host that may take the object. */
@@ -148,14 +151,18 @@ export class OwnerSearch<Here extends object> {
   unreachable(location: Location<Here>, error: StatefulError): void {
     if (location.kind === "here") return;
     const { session, hostId, region } = location.host;
-    const seen = unreachable(this.#ref, `No link to ${hostId} (${region}) can be had.`, error);
+    const isOtherVersion = error.code === "version_mismatch";
+    const seen = isOtherVersion
+      ? otherVersion(this.#ref, `${hostId} (${region})`, error)
+      : unreachable(this.#ref, `No link to ${hostId} (${region}) can be had.`, error);
     if (location.route?.certain) throw seen;
     if (location.route) {
       // It may be the owner all the same: the next who names it is believed.
       this.#setup.routes.doubt(this.#ref.key, location.route);
       this.#unreachable = { session, error: seen };
     }
-    if (location.intent === "place") this.#excluded.set(session, "unreachable");
+    if (location.intent === "place")
+      this.#excluded.set(session, isOtherVersion ? "other_protocol" : "unreachable");
   }
 
   /** Why nothing came of it, where the time for finding a host is over while `next` waits. */
@@ -251,10 +258,11 @@ export class OwnerSearch<Here extends object> {
   }
 
   question(): PlacementQuestion {
-    const { region, leases, policyOf, roundTripMs } = this.#setup;
+    const { region, leases, policyOf, roundTripMs, linkVersions } = this.#setup;
     const policy = policyOf(this.#ref.className);
     const { hosts } = leases;
-    return { object: this.#ref, policy, callerRegion: region, hosts, excluded: this.#excluded, roundTripMs };
+    const asking = { callerRegion: region, linkVersions, roundTripMs };
+    return { object: this.#ref, policy, hosts, excluded: this.#excluded, ...asking };
   }
 
   async #takeHere(when: "free" | "mine"): Promise<Location<Here> | undefined> {
@@ -302,4 +310,10 @@ function noEligibleHost(ref: ObjectRef, answer: PlacementAnswer): StatefulError 
 function unreachable(ref: ObjectRef, why: string, cause?: StatefulError): StatefulError {
   const message = `The host that owns ${ref.key} cannot be reached from here. ${why}`;
   return new StatefulError("owner_unreachable", message, { cause, retryAfterMs: 1000 });
+}
+
+/** The cause says which versions, and is fit for a client as it is. */
+function otherVersion(ref: ObjectRef, host: string, cause: StatefulError): StatefulError {
+  const message = `${ref.key} is at ${host}, which this host cannot ask. ${cause.message}`;
+  return new StatefulError("version_mismatch", message, { cause, retryAfterMs: 1000 });
 }

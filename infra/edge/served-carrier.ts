@@ -16,6 +16,8 @@ import { encodeStartOf } from "./topic-protocol.ts";
 
 /** The attachment on which a socket's commands travel. */
 export interface CommandLine {
+  /** Whether the edge can be told of histories, and of presence. */
+  readonly knowsHistories: boolean;
   readonly bufferedBytes: number;
   /** False, and nothing is sent, where too much waits. */
   offer(kind: number, payload: Payload): boolean;
@@ -46,7 +48,13 @@ export class ServedCarrier implements SocketCarrier {
     this.#line.command(toEdge.subscribe, encodeTopicOf(this.#number, topic));
   }
   listen(topic: string, start: TopicStart): boolean {
+    if (!this.#line.knowsHistories) return this.#listenPlainly(topic, start);
     return this.#line.offerLate(toEdge.listen, () => encodeStartOf({ number: this.#number, topic, start }));
+  }
+  /** At an edge of a release without histories: what was missed comes like anything that is sent. */
+  #listenPlainly(topic: string, { missed }: TopicStart): boolean {
+    this.subscribe(topic);
+    return missed.every(({ data }) => this.send(data) !== -1);
   }
   unsubscribe(topic: string): void {
     this.#line.command(toEdge.unsubscribe, encodeTopicOf(this.#number, topic));

@@ -3,9 +3,12 @@ import type { SocketCarrier } from "../host/virtual-socket.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
 import { type ErrorCode, StatefulError } from "../lib/errors.ts";
 import type { Channel, ChannelHandlers, Link } from "../link/link.ts";
+import { broughtBy } from "../link/link-versions.ts";
 import type { TopicMessage, TopicStart } from "../topics/topic-message.ts";
+import { topicOfPresence } from "../topics/topic-presence.ts";
 import { CommandLog, openWaitingCountMax } from "./command-log.ts";
 import { Assembly, partsOf } from "./message-parts.ts";
+import { encodePlainPublish } from "./plain-publish.ts";
 import { PublishEncoder } from "./publish-encoder.ts";
 import { ServedCarrier } from "./served-carrier.ts";
 import {
@@ -44,6 +47,8 @@ export interface ServedEdgeSetup {
   interrupted(port: ServedEdge, isInterrupted: boolean): void;
   /** The sockets of the attachment are given up: an edge that comes back to it is told to close them. */
   buried(port: ServedEdge): void;
+  /** Of the links: how that edge is spoken to, before there is a channel. */
+  versionOf(process: string): number;
   /** One publish goes to another host. */
   countPublish(): void;
 }
@@ -70,6 +75,8 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
   /** As they were when the attachment was made, for the first hello. */
   readonly #firstCursors: ReadonlyMap<number, number>;
   #state: State;
+  /** Of the links to that process, which never changes. */
+  #version: number | undefined;
   /** What the channel has not taken. */
   #hello: Uint8Array | undefined;
   #isStalled = false;
@@ -121,6 +128,7 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
   #greet(channel: Channel, after: number, cursors: ReadonlyMap<number, number>): void {
     if (this.#state.name === "interrupted") this.#state.cancelLimit();
     this.#state = { name: "open", channel };
+    this.#version = channel.link.version;
     this.#setup.interrupted(this, false);
     const { session, epoch, autoResponse, redeliver, wakeOnClose, before } = this.#facts;
     const facts = { session, epoch, autoResponse, redeliver, wakeOnClose, before };
@@ -195,13 +203,22 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
     return new ServedCarrier(this, socketNumber);
   }
 
+  /** Whether it can be told of histories, and of presence. */
+  get knowsHistories(): boolean {
+    this.#version ??= this.#setup.versionOf(this.edge.process);
+    return this.#version >= broughtBy.topicHistories;
+  }
+
   publish(_objectKey: string, message: TopicMessage, except: number): boolean {
     const kind = message.form === "bytes" ? toEdge.publishBytes : toEdge.publishText;
+    if (!this.knowsHistories && topicOfPresence(message.topic) !== undefined) return true;
     this.#setup.countPublish();
+    if (!this.knowsHistories) return this.offer(kind, encodePlainPublish({ message, except }));
     return this.offer(kind, publishEncoder.encode(message, except));
   }
 
   fill(topic: string, start: TopicStart): boolean {
+    if (!this.knowsHistories) return true; // Nobody there has a position, so nobody was promised anything.
     return this.offerLate(toEdge.fill, () => encodeStartOf({ number: 0, topic, start }));
   }
 

@@ -78,6 +78,7 @@ export class ServedRegistration implements ChannelHandlers {
   #refuse(channel: Channel, error: StatefulError, elsewhere: Elsewhere | undefined): void {
     if (!channel.isOpen) return;
     const owner = elsewhere?.session ? { session: elsewhere.session, epoch: elsewhere.epoch } : undefined;
-    if (!channel.send(toEdge.refuse, encodeRefusal({ error, owner }))) channel.close(error);
+    const refusal = encodeRefusal({ error, owner }, channel.link.version);
+    if (!channel.send(toEdge.refuse, refusal)) channel.close(error);
   }
 }

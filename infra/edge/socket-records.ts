@@ -66,7 +66,7 @@ function decodeRecord(value: unknown): SocketRecord {
     throw malformed("record");
   if (!isSocketKind(kind) || (phase !== "accepted" && phase !== "opened")) throw malformed("record");
   if (!isTexts(subscriptions) || !isTexts(tags) || !isBytesOrNull(attachment)) throw malformed("record");
-  const presence = decodePresence(listOf(present, "record"));
+  const presence = present === undefined ? [] : decodePresence(listOf(present, "record")); // version 1 has none
   const kept = { subscriptions, presence, tags, attachment: attachment ?? undefined, handled };
   return { number, id, remoteAddress, kind, phase, ...kept };
 }

@@ -13,11 +13,22 @@ export interface SystemRoutesSetup extends SearchSetup {
   readonly hostId: string;
   readonly isDraining: () => boolean;
   readonly owners: Pick<OwnerCalls, "account">;
+  /** Whether whoever asks may see the figures of hosts: how full they are, and where their users are. */
+  readonly showsFigures: (request: Request) => boolean;
   /** The host by which the one that is named is reached, where it cannot be directly. */
-  readonly pathTo: (host: HostRecord) => { readonly via: string | undefined };
+  readonly pathTo: (host: HostRecord) => {
+    readonly via: string | undefined;
+    /** Why there can be no link to it at all. */
+    readonly whyNot: string | undefined;
+  };
 }
 
-/** Answers `/-/health` and `/-/explain/<class>/<id>`. */
+const unkept = { "cache-control": "no-store" };
+
+/**
+ * Answers `/-/health` and `/-/explain/<class>/<id>`: to anybody where an object lives, and to whoever may see figures the reasons
+ * as well.
+ */
 export class SystemRoutes {
   readonly #setup: SystemRoutesSetup;
 
@@ -33,7 +44,9 @@ export class SystemRoutes {
       const [, , verb, className, segment, ...rest] = path.split("/");
       if (verb === "health" && className === undefined) return this.#health();
       if (verb === "explain" && className && segment && rest.length === 0) {
-        return Response.json(await this.#explain(className, segment));
+        const { object, askedFrom, owner, ...figures } = await this.#explain(className, segment);
+        const isShown = this.#setup.showsFigures(request);
+        return Response.json({ object, askedFrom, owner, ...(isShown && figures) }, { headers: unkept });
       }
       throw new StatefulError(
         "not_found",
@@ -52,7 +65,7 @@ export class SystemRoutes {
     const body = { status, hostId, region, objects: table.size, hosts: leases.hosts.length };
     return Response.json(body, {
       status: status === "ok" ? 200 : 503,
-      headers: { "cache-control": "no-store" },
+      headers: unkept,
     });
   }
 
@@ -66,8 +79,9 @@ export class SystemRoutes {
     const account = await owners.account(ref, known?.host);
     const owner = account?.owner ?? (known && { ...nameOf(known.host), epoch: known.epoch });
     const explanation = explain(search.question(), search.placement(), owner, account?.life);
-    const via = known && pathTo(known.host).via;
-    return { ...explanation, ...(account && stateForm(account)), ...(via && { reachedThrough: via }) };
+    const { via, whyNot } = known ? pathTo(known.host) : { via: undefined, whyNot: undefined };
+    const way = { ...(via && { reachedThrough: via }), ...(whyNot && { notReached: whyNot }) };
+    return { ...explanation, ...(account && stateForm(account)), ...way };
   }
 
   /** The owner as far as this edge knows; asking never starts an object. */

@@ -26,7 +26,7 @@ export interface WantedUpgrade {
  * Takes the connection's place at once, so that upgrades that wait for their hooks count as well.
  *
  * @param headBytes what the head takes that is nobody else's
- * @throws StatefulError `host_full`
+ * @throws StatefulError `host_full` or `address_limit`
  */
 export function reserve(
   sockets: EdgeSockets,
@@ -36,8 +36,10 @@ export function reserve(
   headBytes: number,
 ): WantedUpgrade {
   if (sockets.isFull) throw hostFull();
-  const client = { socketId: newSocketId(), clientAddress: frontend.clientAddress(request) };
-  return { head, frontend, client, socket: sockets.add(ref, headBytes) };
+  const clientAddress = frontend.clientAddress(request);
+  const counted = head.kind === "subscription" ? undefined : clientAddress;
+  const socket = sockets.add(ref, headBytes, counted);
+  return { head, frontend, client: { socketId: newSocketId(), clientAddress }, socket };
 }
 
 export function hostFull(): StatefulError {

@@ -11,7 +11,7 @@ export function topicsOf(activation: Activation): Topics {
   return {
     publish(topic, message) {
       const { schema } = activation.runtime.definition.topics.get(topic) ?? {};
-      activation.publish(topic, topicPayload(schema, message));
+      return activation.publish(topic, topicPayload(schema, message));
     },
     subscriberCount: (topic) => activation.hub.subscriberCount(topic),
     presence: (topic) => presentIn(activation, topic),

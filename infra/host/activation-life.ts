@@ -332,7 +332,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   }
 
   protected get inputGate(): InputGate {
-    this.gate ??= new InputGate((callback) => this.machine.clock.nextTurn(callback));
+    this.gate ??= new InputGate(this.machine.clock, this.machine.waitingCalls);
     return this.gate;
   }
 

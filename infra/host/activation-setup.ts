@@ -11,10 +11,12 @@ import type { StoreHost } from "./activation-store.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import type { StoredSpans } from "./history-keeper.ts";
 import type { ObjectEdges } from "./object-edges.ts";
+import { streamedBytesPerTurn, Turns } from "./turns.ts";
+import { WaitingCalls } from "./waiting-calls.ts";
 import type { CallsFrom } from "./object-calls.ts";
 
 /** What all activations of a host share. */
-export interface ActivationHost {
+export interface ActivationHost extends SharedWaits {
   readonly clock: Clock;
   readonly log: Log;
   /** Calls to other objects, on behalf of an event with that chain of callers. */
@@ -24,6 +26,17 @@ export interface ActivationHost {
   edgesOf(activation: Activation): ObjectEdges;
   /** It can no longer keep what it promises: it is to end, and to be forgotten. */
   broken(activation: ActivationLife, cause: StatefulError): void;
+}
+
+/** What events of different objects wait for together. */
+interface SharedWaits {
+  readonly waitingCalls: WaitingCalls;
+  /** What streamed responses take turns by. */
+  readonly streamTurns: Turns;
+}
+
+export function sharedWaits(clock: Clock): SharedWaits {
+  return { waitingCalls: new WaitingCalls(), streamTurns: new Turns(clock, streamedBytesPerTurn) };
 }
 
 /** What an activation is made from. */

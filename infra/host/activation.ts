@@ -190,6 +190,7 @@ export class Activation extends ActivationSockets implements ObjectScope {
   #hold(response: Response, event: HttpEvent): Response {
     try {
       const held: HeldStream = new HeldStream(response, {
+        turn: (bytes) => this.machine.streamTurns.take(bytes),
         released: () => this.released(event),
         ended: () => {
           this.streamEnded(held);
@@ -205,7 +206,8 @@ export class Activation extends ActivationSockets implements ObjectScope {
 
   // -- what leaves
 
-  publish(topic: string, payload: TopicPayload, except?: SocketAtEdge): void {
+  /** Its position, where the topic has a history. */
+  publish(topic: string, payload: TopicPayload, except?: SocketAtEdge): string | undefined {
     checkTopicName(topic);
     const history = this.histories?.of(topic);
     const keeper = history && this.store?.histories;
@@ -222,6 +224,7 @@ export class Activation extends ActivationSockets implements ObjectScope {
       throw thrown;
     }
     if (history) keeper?.said(topic, payload, history);
+    return position;
   }
 
   get output(): OutputGate | undefined {

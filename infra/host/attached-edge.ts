@@ -1,5 +1,6 @@
 import type { StatefulError } from "../lib/errors.ts";
 import type { AcceptedUpgrade } from "../object/event.ts";
+import { saidWithin } from "../object/subscription-message.ts";
 import { isLongerThan, type SocketData } from "../object/socket-message.ts";
 import type { TopicEdge } from "../topics/topic-hub.ts";
 import type { TopicMessage } from "../topics/topic-message.ts";
@@ -287,11 +288,13 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     if (activation === undefined) return;
     // Better told than waiting for answers that never come.
     if (socket === undefined) return this.port.carrier(number).close(1012, "Connect again.");
-    if (isLongerThan(message, activation.runtime.definition.limits.messageBytesMax))
+    const { messageBytesMax } = activation.runtime.definition.limits;
+    const isShared = socket.kind === "subscription"; // with others, which one message must not end
+    if (!isShared && isLongerThan(message, messageBytesMax))
       return socket.close(1009, "The message is over the limit.");
     activation.eventsTaken += 1;
     activation.cameFrom(this.name.region);
-    const handling = socket.received(message);
+    const handling = socket.received(isShared ? saidWithin(message, messageBytesMax) : message);
     if (handling === undefined) activation.acknowledge(socket);
     else void handling.finally(() => activation.acknowledge(socket));
   }

@@ -1,6 +1,8 @@
 import { markStreamed } from "../object/streamed-response.ts";
 
 export interface StreamHolder {
+  /** What a chunk of that size waits for, so that others have their turns; undefined where it may go on now. */
+  turn(bytes: number): Promise<void> | undefined;
   /** What the next chunk waits for; undefined where it may leave now. Throws, or rejects, where nothing may leave (L3). */
   released(): Promise<void> | undefined;
   /** Runs once, however the stream ends. */
@@ -62,9 +64,11 @@ export class HeldStream {
     try {
       const { done, value } = await this.#source.read();
       if (this.#isOver) return;
+      const chunk = done ? undefined : asBytes(value);
+      if (chunk) await this.#holder.turn(chunk.byteLength);
       await this.#holder.released();
       if (this.#isOver) return;
-      if (!done) return sink.enqueue(asBytes(value));
+      if (chunk) return sink.enqueue(chunk);
       this.#finish();
       sink.close();
     } catch (error) {

@@ -1,4 +1,12 @@
+import type { Clock } from "../lib/clock.ts";
 import { StatefulError } from "../lib/errors.ts";
+import type { WaitingCalls } from "./waiting-calls.ts";
+
+/**
+ * How long a call of another object waits for its turn. Two objects that hold their gates and call each other, each for an event of
+ * its own, would otherwise wait for ever, and so would all who come after them.
+ */
+export const callWaitMaxMs = 15_000;
 
 /**
  * The input gate of one activation: events go through it in the order in which they came, and while it is shut nobody
@@ -13,10 +21,12 @@ import { StatefulError } from "../lib/errors.ts";
  *
  * A call that returns to an object which already waits for it would wait for itself. Every event carries the chain of
  * objects that it comes from; one that finds the gate held by its own chain is refused at once with `call_cycle`. A read
- * waits for the directory alone, so it never is in the way of a chain.
+ * waits for the directory alone, so it never is in the way of a chain. Where several chains wait for each other none of them shows it:
+ * within one host `WaitingCalls` does, and a knot of several hosts comes apart because a call waits for `callWaitMaxMs` and no longer.
  */
 export class InputGate {
-  readonly #nextTurn: (callback: () => void) => void;
+  readonly #clock: GateClock;
+  readonly #calls: WaitingCalls;
   #holder: GateVisitor | undefined;
   #locks = 0;
   #transactions = 0;
@@ -24,8 +34,10 @@ export class InputGate {
   #closed: StatefulError | undefined;
   readonly #waiting: Waiter[] = [];
 
-  constructor(nextTurn: (callback: () => void) => void) {
-    this.#nextTurn = nextTurn;
+  /** @param calls those that wait at any gate of this host */
+  constructor(clock: GateClock, calls: WaitingCalls) {
+    this.#clock = clock;
+    this.#calls = calls;
   }
 
   get isOpen(): boolean {
@@ -44,11 +56,37 @@ export class InputGate {
       return;
     }
     const isHeld = this.#holder !== undefined || this.#transactions > 0;
-    if (isHeld && visitor.chain.includes(visitor.objectKey)) {
-      const path = [...visitor.chain, visitor.objectKey].join(" → ");
-      throw new StatefulError("call_cycle", `The call comes back to an object that waits for it: ${path}.`);
-    }
-    return new Promise((enter, refuse) => this.#waiting.push({ visitor, holds, enter, refuse }));
+    if (isHeld && visitor.chain.includes(visitor.objectKey))
+      throw callCycle([...visitor.chain, visitor.objectKey]);
+    const way = visitor.chain.length > 0 && this.#holder && this.#calls.wayBack(visitor, this.#holder);
+    if (way) throw callCycle([...visitor.chain, ...way]);
+    return new Promise((enter, refuse) => {
+      const waiter: Waiter = { visitor, holds, enter, refuse };
+      this.#waiting.push(waiter);
+      if (visitor.chain.length > 0) this.#waitAsCall(waiter);
+    });
+  }
+
+  #waitAsCall(waiter: Waiter): void {
+    const { visitor, enter, refuse } = waiter;
+    const call = { visitor, holder: () => this.#holder };
+    const cancel = this.#clock.after(callWaitMaxMs, () => {
+      this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+      waiter.refuse(busyForLong(visitor));
+    });
+    const over = () => {
+      cancel();
+      this.#calls.remove(call);
+    };
+    this.#calls.add(call);
+    waiter.enter = () => {
+      over();
+      enter();
+    };
+    waiter.refuse = (cause) => {
+      over();
+      refuse(cause);
+    };
   }
 
   /** Lets the next one in. Does nothing for a visitor that is not inside. */
@@ -83,7 +121,7 @@ export class InputGate {
     next.enter();
     if (next.holds) return;
     this.#isAdmitting = true;
-    this.#nextTurn(() => {
+    this.#clock.nextTurn(() => {
       this.#isAdmitting = false;
       this.#admit();
     });
@@ -96,9 +134,21 @@ export interface GateVisitor {
   readonly chain: readonly string[];
 }
 
+type GateClock = Pick<Clock, "after" | "nextTurn">;
+
 interface Waiter {
   readonly visitor: GateVisitor;
   readonly holds: boolean;
-  enter(): void;
-  refuse(cause: StatefulError): void;
+  enter: () => void;
+  refuse: (cause: StatefulError) => void;
+}
+
+function callCycle(path: readonly string[]): StatefulError {
+  const message = `The call comes back to an object that waits for it: ${path.join(" → ")}.`;
+  return new StatefulError("call_cycle", message);
+}
+
+function busyForLong({ objectKey, chain }: GateVisitor): StatefulError {
+  const message = `${objectKey} was busy for ${callWaitMaxMs / 1000} s while a call of ${chain.at(-1)} waited for it.`;
+  return new StatefulError("queue_full", message, { retryAfterMs: 1000 });
 }

@@ -58,10 +58,16 @@ export function decodePackage(bytes: Uint8Array): MovePackage {
   const value = decodeValue(bytes) as PackedMove | undefined; // checked below, as far as versions may differ
   if (!value || !Array.isArray(value.edges) || typeof value.version !== "number")
     throw new StatefulError("bad_request", "The other host sent a malformed object.");
-  const { stored, ...rest } = value;
+  const { stored, ...given } = value;
+  const rest = { ...given, edges: given.edges.map(withPresence) };
   if (stored === undefined) return { ...rest, stored: undefined };
   const { values, isComplete, alarms, hasAllAlarms, record } = stored;
   return { ...rest, stored: { loaded: { values, isComplete, alarms, hasAllAlarms }, record } };
+}
+
+/** Hosts of the release before presence have none in their records. */
+function withPresence({ records, ...edge }: EdgeRecords): EdgeRecords {
+  return { ...edge, records: records.map((record) => ({ ...record, presence: record.presence ?? [] })) };
 }
 
 interface PackedMove extends Omit<MovePackage, "stored"> {

@@ -3,6 +3,7 @@ import { objectRef } from "../lib/object-ref.ts";
 import type { Objects } from "../object/context.ts";
 import { internalOrigin } from "../object/event.ts";
 import { classDefinition } from "../object/object.ts";
+import type { Turns } from "./turns.ts";
 
 /** Sends a request to an object, wherever it lives, on behalf of the callers in `chain`. */
 export type CallObject = (request: Request, chain: readonly string[]) => Promise<Response>;
@@ -13,10 +14,11 @@ export type CallObject = (request: Request, chain: readonly string[]) => Promise
  */
 export type CallsFrom = (chain: readonly string[], released: () => Promise<void> | undefined) => Objects;
 
-/** Eden's client over our own way to the owner. */
-export function objectCalls(call: CallObject): CallsFrom {
+/** Eden's client over our own way to the owner. @param turns for the calls of all objects of the host (H11) */
+export function objectCalls(call: CallObject, turns: Pick<Turns, "take">): CallsFrom {
   return (chain, released) => {
     const fetcher = async (input: RequestInfo | URL, init?: RequestInit) => {
+      await turns.take(1);
       await released();
       return call(new Request(input, init), chain);
     };

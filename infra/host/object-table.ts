@@ -5,7 +5,7 @@ import type { ObjectRef } from "../lib/object-ref.ts";
 import type { StopReason } from "../object/context.ts";
 import type { Activation } from "./activation.ts";
 import type { ActivationLife } from "./activation-life.ts";
-import type { ActivationHost } from "./activation-setup.ts";
+import { type ActivationHost, sharedWaits } from "./activation-setup.ts";
 import { type Adoptable, Adoption } from "./adoption.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import { type Elsewhere, HostObjects } from "./host-objects.ts";
@@ -58,7 +58,7 @@ export abstract class ObjectTable extends HostObjects {
     this.leases = setup.leases;
     const { leases, clock, log, callsFrom, stores, checkState, movePeers: peers, version } = setup;
     this.#host = {
-      ...{ clock, log, callsFrom, stores },
+      ...{ clock, log, callsFrom, stores, ...sharedWaits(clock) },
       edgesOf: (activation) => {
         const edges = this.edgesFor(activation.ref, activation.runtime);
         edges.starting(activation);

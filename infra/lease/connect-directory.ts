@@ -76,7 +76,7 @@ class Site {
   readonly #clock: Clock;
 
   constructor(options: DirectoryOptions) {
-    this.#options = options;
+    this.#options = withoutTokens(options);
     this.#clock = options.clock ?? systemClock;
   }
 
@@ -128,6 +128,24 @@ class Site {
     const options = { clock, url, authToken, timeLimitMs };
     return /^wss?:/.test(url) ? new StreamConnection(options, keepsStream) : new RemoteConnection(options);
   }
+}
+
+/** A URL is told to whoever reads a log, by the client library's own errors above all: no token stays in one. */
+function withoutTokens(options: DirectoryOptions): DirectoryOptions {
+  const { url, token = options.authToken } = withoutToken(options.url);
+  if (options.replicaUrl === undefined) return { ...options, url, authToken: token };
+  const replica = withoutToken(options.replicaUrl);
+  const replicaAuthToken = replica.token ?? options.replicaAuthToken;
+  return { ...options, url, authToken: token, replicaUrl: replica.url, replicaAuthToken };
+}
+
+/** libSQL's clients take `?authToken=` as well. */
+function withoutToken(text: string): { readonly url: string; readonly token?: string } {
+  const url = isFile(text) ? null : URL.parse(text);
+  const token = url?.searchParams.get("authToken");
+  if (!url || !token) return { url: text };
+  url.searchParams.delete("authToken");
+  return { url: url.href, token };
 }
 
 function isFile(url: string): boolean {

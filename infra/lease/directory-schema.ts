@@ -7,14 +7,18 @@ import { numberOf, type SqlConnection, type SqlStatement, statement } from "./sq
  *
  * Each migration is one write transaction whose first statement inserts its version number. Of two hosts that run it
  * at once, the second fails on the primary key, rolls back whole, reads the version again and goes on from there. So a
- * migration may contain anything, also what cannot be repeated (`ALTER TABLE`).
+ * migration may contain anything, also what cannot be repeated (`ALTER TABLE`), and whoever is killed in the middle of one
+ * leaves the version before it.
  *
- * Hosts of two versions share a database while a release rolls out. A migration must therefore leave what the version
- * before it reads and writes in working order: add tables and nullable columns, drop nothing that is still in use.
+ * Hosts of two versions share a database while a release rolls out, and where it is taken back (L12). Nearly every migration is
+ * an *addition*: tables and nullable columns that the version before leaves alone, so that its hosts go on, and start again.
+ * `schema_additions` lists those. `schema_versions` lists what a build must know: one that does not ends its session, and does
+ * not start. Such a migration ends every session in its own transaction, because each of them is of a build that is older.
  */
-const migrations: readonly Migration[] = [
+export const migrations: readonly Migration[] = [
   {
     version: 1,
+    olderHosts: "end",
     statements: [
       // One row. `now` is the time of the latest write, so that a whole transaction sees one instant, and time never
       // goes back: expiry stays final even where the machine's clock is set back.
@@ -60,6 +64,7 @@ const migrations: readonly Migration[] = [
   },
   {
     version: 2,
+    olderHosts: "end",
     statements: [
       // With rowids, because values may be large. Key '' is the object's own record; infra/storage/README.md has the format.
       `CREATE TABLE storage (
@@ -87,6 +92,7 @@ const migrations: readonly Migration[] = [
   },
   {
     version: 3,
+    olderHosts: "end",
     statements: [
       // Whom a lease named before its session. The version before this one does not know it and leaves it as it is: what it
       // says of such a host's lease is old, but whoever takes that lease next writes it anew, from `session`.
@@ -97,6 +103,7 @@ const migrations: readonly Migration[] = [
   },
   {
     version: 4,
+    olderHosts: "end",
     statements: [
       // Since when a session has been heard without a gap of half its time to live. NULL: since it opened.
       `ALTER TABLE sessions ADD COLUMN steady_since INTEGER`,
@@ -104,6 +111,7 @@ const migrations: readonly Migration[] = [
   },
   {
     version: 5,
+    olderHosts: "go on",
     statements: [
       // With rowids, as `storage` is. `place` counts the messages of a topic's `history`; infra/topics/README.md has both.
       `CREATE TABLE messages (
@@ -119,50 +127,119 @@ const migrations: readonly Migration[] = [
       )`,
     ],
   },
+  {
+    version: 6,
+    olderHosts: "go on",
+    statements: [
+      // The oldest and the newest version of the links between hosts that it speaks, as a JSON list. NULL: the first alone.
+      `ALTER TABLE sessions ADD COLUMN link_versions TEXT`,
+    ],
+  },
+  {
+    version: 7,
+    olderHosts: "go on",
+    statements: [
+      // By how many ms `now` was ahead of the clock at the latest write. NULL: not. The version before this one leaves it as it
+      // is, and `now` with it wherever the clock is behind; so what it says stays true.
+      `ALTER TABLE directory ADD COLUMN ahead INTEGER`,
+    ],
+  },
 ];
 
-interface Migration {
+export interface Migration {
   readonly version: number;
+  /** What becomes of hosts whose build does not know it. `go on`: nothing, the migration only adds. `end`: they may not write. */
+  readonly olderHosts: "go on" | "end";
   readonly statements: readonly string[];
 }
 
+/** The newest that this build knows. */
 export const schemaVersion = migrations.length;
 
-const createVersions = `CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)`;
-const readVersion = `SELECT coalesce(max(version), 0) AS version FROM schema_versions`;
-const claimVersion = `INSERT INTO schema_versions VALUES (:version, CAST(unixepoch('subsec') * 1000 AS INTEGER))`;
+const createTables = [
+  `CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)`,
+  `CREATE TABLE IF NOT EXISTS schema_additions (version INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)`,
+];
+const readVersions = `
+  SELECT (SELECT coalesce(max(version), 0) FROM schema_versions) AS required,
+    (SELECT coalesce(max(version), 0) FROM schema_additions) AS added`;
+const nowMs = `CAST(unixepoch('subsec') * 1000 AS INTEGER)`;
+const claims = {
+  "go on": `INSERT INTO schema_additions VALUES (:version, ${nowMs})`,
+  end: `INSERT INTO schema_versions VALUES (:version, ${nowMs})`,
+} as const;
 
-/** Brings the database to `schemaVersion`, or refuses one that is newer. Any number of hosts may run it at once. */
-export async function migrate(connection: SqlConnection): Promise<void> {
-  await connection.batch([statement(createVersions, {})]);
+/** As after lost memory (L9): what older hosts still send is refused, and nobody takes over before each of them knows. */
+const endOlderHosts = [
+  `UPDATE directory SET
+    now = max(now, ${nowMs}),
+    former = generation,
+    generation = lower(hex(randomblob(16))),
+    quarantine_until = max(quarantine_until, max(now, ${nowMs}) +
+      (SELECT coalesce(max(ttl_ms), 0) FROM sessions WHERE ended = 0))
+  WHERE EXISTS (SELECT 1 FROM sessions WHERE ended = 0)`,
+  `UPDATE sessions SET ended = 3 WHERE ended = 0`,
+];
+
+/**
+ * Brings the database to what this build knows, or refuses one that requires more. Any number of hosts may run it at once, of
+ * any versions.
+ *
+ * @param steps other ones, for tests
+ */
+export async function migrate(
+  connection: SqlConnection,
+  steps: readonly Migration[] = migrations,
+): Promise<void> {
+  await connection.batch(createTables.map((sql) => statement(sql, {})));
   for (;;) {
-    const version = await currentVersion(connection);
-    if (version > schemaVersion) throw tooNew(version);
-    const next = migrations[version];
+    const { required, current } = await versionsOf(connection);
+    if (required > steps.length) throw schemaTooNew(required, steps.length);
+    const next = steps[current];
     if (next === undefined) return;
     await apply(connection, next);
   }
 }
 
 /** A failure may mean that another host applied it first: then the version has risen, and there is nothing to report. */
-async function apply(connection: SqlConnection, migration: Migration): Promise<void> {
-  const claim = statement(claimVersion, { version: BigInt(migration.version) });
-  const changes: readonly SqlStatement[] = migration.statements.map((sql) => ({ sql, args: {} }));
+async function apply(
+  connection: SqlConnection,
+  { version, olderHosts, statements }: Migration,
+): Promise<void> {
+  const claim = statement(claims[olderHosts], { version: BigInt(version) });
+  const hasOlderHosts = olderHosts === "end" && version > 1;
+  const changes: readonly SqlStatement[] = [...statements, ...(hasOlderHosts ? endOlderHosts : [])].map(
+    (sql) => ({
+      sql,
+      args: {},
+    }),
+  );
   try {
     await connection.batch([claim, ...changes]);
   } catch (cause) {
-    if ((await currentVersion(connection)) < migration.version) throw cause;
+    if ((await versionsOf(connection)).current < version) throw cause;
   }
 }
 
-async function currentVersion(connection: SqlConnection): Promise<number> {
-  return numberOf((await connection.query(statement(readVersion, {})))[0], "version");
+/** `required`: what a build must know. `current`: how far the tables are. */
+async function versionsOf(
+  connection: SqlConnection,
+): Promise<{ readonly required: number; readonly current: number }> {
+  const [row] = await connection.query(statement(readVersions, {}));
+  const required = numberOf(row, "required");
+  return { required, current: Math.max(required, numberOf(row, "added")) };
 }
 
-function tooNew(version: number): StatefulError {
+/** The version that a build must know. Rejects with what the database says where there is no such table. */
+export async function requiredSchema(connection: SqlConnection): Promise<number> {
+  return (await versionsOf(connection)).required;
+}
+
+/** Final for this build. The message is for whoever deploys. */
+export function schemaTooNew(required: number, known = schemaVersion): StatefulError {
   return new StatefulError(
-    "internal",
-    `The directory has schema version ${version}; this build knows ${schemaVersion} at most. ` +
-      "Run the newer build, or point this one at another database.",
+    "version_mismatch",
+    `The directory requires schema version ${required}; this build knows ${known} at most. ` +
+      "Deploy a build that knows it, or restore a backup from before that migration: infra/deploy/README.md, Upgrading.",
   );
 }

@@ -29,11 +29,21 @@ import { type PackedWrites, refusedLeases, refusedStatement, WriteStatements } f
  * long way finds out why.
  */
 
-/** `now` never falls, so what has expired stays expired. The counter rises even where the rest is refused. */
+/**
+ * The directory's time (L3), and what has passed on the clock since the latest write. It never falls, so what has expired stays
+ * expired. While it is ahead of a clock that was set back it goes on at half the clock's pace until the clock has caught up: it
+ * must not run faster than hosts count, and were it to stand still, no dead host would be missed until then. `ahead` is by how
+ * much it was ahead at the latest write; whatever is missing of that now has passed since.
+ */
+const time = `(
+    SELECT max(clock, now + elapsed / 2) AS now, clock, elapsed FROM (
+      SELECT now, clock, max(0, coalesce(ahead, 0) - now + clock) AS elapsed
+      FROM directory, (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS clock)))`;
+
+/** The counter rises even where the rest is refused. An odd millisecond is left for the next. */
 const tick = `
-  UPDATE directory SET
-    now = max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER)),
-    counter = counter + 1`;
+  UPDATE directory SET now = t.now, ahead = t.now - t.clock + t.elapsed % 2, counter = counter + 1
+  FROM ${time} t`;
 
 /**
  * L9. What was acknowledged to this session is on its row: a position, and the last commit. Where the row is missing or
@@ -53,12 +63,15 @@ const endAllAfterLoss = `
   UPDATE sessions SET ended = 3
   WHERE ended = 0 AND (SELECT generation FROM directory) = :nextGeneration`;
 
+/** L12: what a build must know to work on these tables. A migration may raise it under a host that runs. */
+const requiredSchema = `(SELECT max(version) FROM schema_versions)`;
+
 const insertSession = `
   INSERT INTO sessions (session, host_id, region, private_url, public_url, classes, version, draining, load, ttl_ms,
-    opened_at, expires_at, counter)
+    opened_at, expires_at, counter, link_versions)
   SELECT :session, :hostId, :region, :privateUrl, :publicUrl, :classes, :version, :draining, :load, :ttlMs,
-    d.now, d.now + :ttlMs, d.counter
-  FROM directory d WHERE true
+    d.now, d.now + :ttlMs, d.counter, :linkVersions
+  FROM directory d WHERE ${requiredSchema} <= :schemaVersion
   ON CONFLICT (session) DO NOTHING`;
 
 /**
@@ -202,7 +215,7 @@ const readLeases = `
 
 const readState = `
   SELECT d.generation, d.now, max(0, max(d.quarantine_until, ${gapUntil}) - d.now) AS quarantine_ms,
-    me.session, me.ended, me.expires_at, me.counter, me.last_commit, me.last_outcome
+    me.session, me.ended, me.expires_at, me.counter, me.last_commit, me.last_outcome, ${requiredSchema} AS required_schema
   FROM directory d LEFT JOIN sessions me ON me.session = :session`;
 
 const readCommit = readState.replace("me.session,", `${refusedLeases} AS refused, me.session,`);
@@ -212,10 +225,8 @@ const readNoted = readState.replace("me.session,", "coalesce(me.last_refused, '[
 const claimForWrites = `
   UPDATE sessions SET last_commit = :slot, counter = counter + 1, last_outcome = :claim
   WHERE session = :session AND ended = 0 AND last_commit = :slot - 1 AND counter >= :counter AND (
-    SELECT generation = :generation AND sessions.expires_at > max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER))
-    FROM directory)
-  RETURNING counter,
-    (SELECT max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER)) FROM directory) AS now`;
+    SELECT generation = :generation AND sessions.expires_at > t.now FROM directory, ${time} t)
+  RETURNING counter, (SELECT now FROM ${time}) AS now`;
 
 const claimedHere = `(SELECT last_commit = :slot AND last_outcome = :claim FROM sessions WHERE session = :session)`;
 
@@ -223,7 +234,7 @@ const writesOfSlot = new WriteStatements(slotIsOurs);
 const writesOfClaim = new WriteStatements(claimedHere);
 
 const readHosts = `
-  SELECT session, host_id, region, private_url, public_url, classes, version, draining, load
+  SELECT session, host_id, region, private_url, public_url, classes, version, draining, load, link_versions
   FROM sessions WHERE ended = 0 AND expires_at > (SELECT now FROM directory)`;
 
 const endSession = `

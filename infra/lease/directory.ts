@@ -1,9 +1,10 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { VersionRange } from "../lib/version-range.ts";
 import type { LoadedObject, ObjectWrites, StoredObjects } from "./stored-objects.ts";
 
 /**
  * The directory: the one shared truth about who is alive and who owns what. See README.md in this folder for the rules
- * (L1-L11) that an implementation must keep; `tests/contracts/directory-contract.ts` holds every implementation to them.
+ * (L1-L12) that an implementation must keep; `tests/contracts/directory-contract.ts` holds every implementation to them.
  *
  * All times are the directory's own (rule L3). Every call ends within the time limit the implementation was made with,
  * and rejects with `directory_unavailable` when nothing is known about its outcome; only `commit` and `renew` may have
@@ -12,7 +13,8 @@ import type { LoadedObject, ObjectWrites, StoredObjects } from "./stored-objects
 export interface Directory extends StoredObjects {
   /**
    * Adds a session row. Ends nobody else's that is alive, not even one of the same `hostId` (L1). Safe to send again with
-   * the same session id: the row is added once, and its time to live counts from when that happened.
+   * the same session id: the row is added once, and its time to live counts from when that happened. Rejects with
+   * `version_mismatch` where the tables require a newer build (L12): trying again cannot help.
    */
   openSession(session: NewSession): Promise<OpenedSession>;
 
@@ -53,6 +55,8 @@ export interface HostRecord {
   readonly publicUrl: string;
   readonly classes: readonly string[];
   readonly version: string;
+  /** Versions of the links between hosts that it speaks. Missing: it is of a release that had only the first. */
+  readonly linkVersions?: VersionRange | undefined;
   readonly draining: boolean;
   readonly load: HostLoad;
 }
@@ -120,9 +124,10 @@ export type RenewalAnswer =
 
 /**
  * `missing`: there is no such row. `directory_lost_memory`: the directory no longer knows something it had acknowledged,
- * to this session or to another (L9); every session of that time is over.
+ * to this session or to another (L9); every session of that time is over. `schema_too_new`: the tables have been migrated to
+ * what this build does not know (L12); it opens no other.
  */
-export type SessionEnd = "ended" | "expired" | "missing" | "directory_lost_memory";
+export type SessionEnd = "ended" | "expired" | "missing" | "directory_lost_memory" | "schema_too_new";
 
 export interface Commit {
   readonly session: string;

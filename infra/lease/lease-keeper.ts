@@ -101,6 +101,7 @@ class LeaseKeeper implements RunningLeases {
       opened: (life, previous) => this.#opened(life, previous),
       over: (life, reason) => this.#over(life, reason),
       hosts: (hosts) => this.#seeHosts(hosts),
+      outdated: (error) => options.events.outdated?.(error),
     });
   }
 

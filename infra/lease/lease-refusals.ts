@@ -4,12 +4,9 @@ import type { CommitAnswer } from "./directory.ts";
 import type { LeaseLineLimits } from "./lease-line.ts";
 import type { SessionLife } from "./session-life.ts";
 
-/** Why a lease was not given, in the words that a caller reads. */
+/** Why a lease was not given, in the words that a caller reads, and maybe a client: the log knows which session it was (E10). */
 export function sessionOver(life: SessionLife): StatefulError {
-  return new StatefulError(
-    "session_over",
-    `The host's session ${life.id} is over (${life.overReason ?? "expired"}).`,
-  );
+  return new StatefulError("session_over", `The host's session is over (${life.overReason ?? "expired"}).`);
 }
 
 export function queueFull(limits: LeaseLineLimits): StatefulError {

@@ -1,3 +1,4 @@
+import type { StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { LoadedObject } from "./stored-objects.ts";
 import type { WriteSource } from "./write-queue.ts";
@@ -132,4 +133,6 @@ export interface LeaseEvents {
   leasesLost(leases: readonly HeldLease[]): void;
   /** The set of hosts that are alive changed. */
   hostsChanged(hosts: readonly HostRecord[], gone: readonly HostRecord[]): void;
+  /** The directory was migrated to what this build does not know (L12): this host has had its last session. */
+  outdated?(error: StatefulError): void;
 }

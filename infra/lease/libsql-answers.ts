@@ -1,6 +1,8 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
+import { versionRange } from "../lib/version-range.ts";
 import type { Commit, DirectoryPosition, HostRecord, Lease, SessionEnd } from "./directory.ts";
-import { numberOf, type SqlRow, type SqlRows, textOf } from "./sql-connection.ts";
+import { schemaVersion } from "./directory-schema.ts";
+import { numberOf, type SqlRow, type SqlRows, type SqlValue, textOf } from "./sql-connection.ts";
 
 /** What the statements of `directory-statements.ts` answer. `libsql-arguments.ts` is the way there. */
 
@@ -13,6 +15,8 @@ export interface State {
   readonly isExpired: boolean;
   readonly lastCommit: number;
   readonly lastOutcome: string;
+  /** What a build must know (L12). */
+  readonly requiredSchema: number;
 }
 
 /** A position is the generation of the directory with the number on the session's own row. */
@@ -21,6 +25,7 @@ export function stateOf(rows: SqlRows | undefined): State {
   const generation = textOf(row, "generation");
   const quarantineMs = numberOf(row, "quarantine_ms");
   const nowMs = numberOf(row, "now");
+  const requiredSchema = numberOf(row, "required_schema");
   if (row?.session == null) {
     const position = { generation, counter: 0 };
     return {
@@ -32,6 +37,7 @@ export function stateOf(rows: SqlRows | undefined): State {
       isExpired: false,
       lastCommit: 0,
       lastOutcome: "",
+      requiredSchema,
     };
   }
   return {
@@ -43,10 +49,12 @@ export function stateOf(rows: SqlRows | undefined): State {
     isExpired: numberOf(row, "expires_at") <= nowMs,
     lastCommit: numberOf(row, "last_commit"),
     lastOutcome: textOf(row, "last_outcome"),
+    requiredSchema,
   };
 }
 
 export function endOf(state: State, seen: DirectoryPosition): SessionEnd | undefined {
+  if (state.requiredSchema > schemaVersion) return "schema_too_new";
   if (state.position.generation !== seen.generation || state.ended === 3) return "directory_lost_memory";
   if (state.isMissing) return "missing";
   if (state.ended === 1) return "ended";
@@ -89,5 +97,14 @@ export function hostsOf(rows: SqlRows = []): readonly HostRecord[] {
     version: textOf(row, "version"),
     draining: numberOf(row, "draining") === 1,
     load: JSON.parse(textOf(row, "load")), // written by liveArgs
+    ...linkVersionsOf(row.link_versions),
   }));
+}
+
+/** Written by `sessionArgs`; NULL where a host of an older version has opened the session. */
+function linkVersionsOf(value: SqlValue | undefined): Pick<HostRecord, "linkVersions"> {
+  if (typeof value !== "string") return {};
+  const [oldest, newest]: readonly unknown[] = JSON.parse(value);
+  const linkVersions = versionRange(oldest, newest);
+  return linkVersions === undefined ? {} : { linkVersions };
 }

@@ -1,7 +1,9 @@
 import { nanoid } from "nanoid";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { VersionRange } from "../lib/version-range.ts";
 import type { Commit, DirectoryPosition, NewSession, Renewal } from "./directory.ts";
 import type { CommitArgs, Witness } from "./directory-statements.ts";
+import { schemaVersion } from "./directory-schema.ts";
 import { nameOf } from "./object-name.ts";
 import { packWrites } from "./write-statements.ts";
 
@@ -34,8 +36,14 @@ export function sessionArgs(session: NewSession) {
     privateUrl: session.privateUrl,
     publicUrl: session.publicUrl,
     version: session.version,
+    linkVersions: linkVersionsArg(session.linkVersions),
+    schemaVersion: BigInt(schemaVersion),
     sessionKeepMs: BigInt(sessionKeepMs),
   };
+}
+
+function linkVersionsArg(range: VersionRange | undefined): string | null {
+  return range === undefined ? null : JSON.stringify([range.oldest, range.newest]);
 }
 
 export function renewalArgs(renewal: Renewal) {

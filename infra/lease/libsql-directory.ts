@@ -13,7 +13,7 @@ import type {
   Renewal,
   RenewalAnswer,
 } from "./directory.ts";
-import { migrate } from "./directory-schema.ts";
+import { migrate, requiredSchema, schemaTooNew, schemaVersion } from "./directory-schema.ts";
 import {
   commitStatements,
   endStatements,
@@ -74,13 +74,17 @@ export class LibsqlDirectory implements Directory {
   async openSession(session: NewSession): Promise<OpenedSession> {
     await this.#migrate();
     const witness = witnessOf(session.previous?.session ?? "", session.previous?.seen, 0, session.ttlMs);
-    const results = await this.#renewals.batch(openStatements(witness, sessionArgs(session)));
+    const results = await this.#understood(
+      this.#renewals.batch(openStatements(witness, sessionArgs(session))),
+    );
     // A session that ran out did not hear from here: what was under way on the other connection may never be answered.
     if (session.previous !== undefined) {
       this.#work.reset();
       this.#reads?.reset();
     }
     const state = stateOf(results[opened.state]);
+    // Somebody may have migrated since this build looked at the tables, which it does once.
+    if (state.requiredSchema > schemaVersion) throw schemaTooNew(state.requiredSchema);
     return {
       position: state.position,
       hosts: hostsOf(results[opened.hosts]),
@@ -91,7 +95,9 @@ export class LibsqlDirectory implements Directory {
 
   async renew(renewal: Renewal): Promise<RenewalAnswer> {
     const witness = witnessOf(renewal.session, renewal.seen, 0, renewal.ttlMs);
-    const results = await this.#renewals.batch(renewStatements(witness, renewalArgs(renewal)));
+    const results = await this.#understood(
+      this.#renewals.batch(renewStatements(witness, renewalArgs(renewal))),
+    );
     const state = stateOf(results[renewed.state]);
     const reason = endOf(state, renewal.seen);
     if (reason !== undefined) return { alive: false, reason };
@@ -201,6 +207,17 @@ export class LibsqlDirectory implements Directory {
     const reads = this.#reads === undefined ? [] : [this.#reads];
     const connections = new Set([this.#renewals, this.#work, this.#hints, ...reads]);
     await Promise.all(Array.from(connections, (connection) => connection.close()));
+  }
+
+  /** Where the database refuses what this build says, the tables may be those of a newer one (L12). */
+  async #understood<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (thrown) {
+      if (asStatefulError(thrown).code === "directory_unavailable") throw thrown;
+      const required = await requiredSchema(this.#renewals);
+      throw required > schemaVersion ? schemaTooNew(required) : thrown;
+    }
   }
 
   /** Once per directory; a failure is forgotten, so that the next session that opens tries again. */

@@ -176,7 +176,11 @@ export class MemoryDirectory implements Directory {
   }
 
   #tick(): void {
-    this.#data.now = Math.max(this.#data.now, Math.floor(this.#clock.wallMs()));
+    const { now, ahead } = this.#data;
+    const clock = Math.floor(this.#clock.wallMs());
+    const elapsed = Math.max(0, ahead - now + clock);
+    this.#data.now = Math.max(clock, now + Math.floor(elapsed / 2));
+    this.#data.ahead = this.#data.now - clock + (elapsed % 2);
     this.#data.counter += 1;
   }
 

@@ -10,6 +10,8 @@ export interface Data {
   counter: number;
   quarantineUntil: number;
   now: number;
+  /** By how much `now` was ahead of the clock at the latest write. */
+  ahead: number;
   readonly sessions: Map<string, SessionRow>;
   readonly leases: Map<string, LeaseRow>;
   readonly stored: StoredRows;
@@ -40,7 +42,7 @@ export function keyOf({ className, id }: ObjectName): string {
 }
 
 export function emptyData(): Data {
-  const counters = { counter: 0, quarantineUntil: 0, now: 0 };
+  const counters = { counter: 0, quarantineUntil: 0, now: 0, ahead: 0 };
   return {
     generation: nanoid(),
     former: "",

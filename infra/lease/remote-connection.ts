@@ -47,16 +47,16 @@ export class RemoteConnection implements SqlConnection {
   }
 
   async #call<T>(work: (client: Client) => Promise<T>): Promise<T> {
-    if (this.#isClosed) throw unavailable("The connection to the directory was closed.");
+    if (this.#isClosed) throw closedConnection();
     const client = this.#open();
     const { clock, timeLimitMs, url } = this.#options;
     try {
-      const late = () => unavailable(`${hostOf(url)} did not answer within ${timeLimitMs} ms.`);
+      const late = () => noAnswer(url, timeLimitMs);
       return await withTimeLimit(clock, timeLimitMs, work(client), late);
     } catch (error) {
       if (isAnswer(error)) throw error;
       if (!isCrowded(error)) this.#discard(client);
-      throw error instanceof StatefulError ? error : unavailable(`${hostOf(url)} cannot be reached.`, error);
+      throw error instanceof StatefulError ? error : unreachable(url, error);
     }
   }
 
@@ -91,11 +91,27 @@ export function isCrowded(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "RESPONSE_TOO_LARGE";
 }
 
-/** Never the whole URL: it may carry a token. */
-export function hostOf(url: string): string {
-  return `The directory at ${URL.parse(url)?.host ?? "its address"}`;
+/** The message is read by clients, and says what they may know (E10). Where the directory is stands in the cause, for the log. */
+function unavailable(message: string, cause: Error): StatefulError {
+  return new StatefulError("directory_unavailable", message, { cause });
 }
 
-export function unavailable(message: string, cause?: unknown): StatefulError {
-  return new StatefulError("directory_unavailable", message, { cause });
+export function closedConnection(): StatefulError {
+  return new StatefulError("directory_unavailable", "The connection to the directory was closed.");
+}
+
+export function noAnswer(url: string, timeLimitMs: number): StatefulError {
+  const message = `The directory did not answer within ${timeLimitMs} ms.`;
+  return unavailable(message, new Error(`${hostOf(url)} did not answer.`));
+}
+
+export function unreachable(url: string, cause: unknown): StatefulError {
+  return unavailable(
+    "The directory cannot be reached.",
+    new Error(`${hostOf(url)} cannot be reached.`, { cause }),
+  );
+}
+
+function hostOf(url: string): string {
+  return URL.parse(url)?.host ?? "Its address";
 }

@@ -1,6 +1,7 @@
 import { type Clock, sleep, withTimeLimit } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
+import type { VersionRange } from "../lib/version-range.ts";
 import type { Directory, HostLoad, HostRecord, NewSession, Renewal } from "./directory.ts";
 import type { DirectoryTime } from "./directory-time.ts";
 import { newProcessId, sessionId } from "./session-id.ts";
@@ -13,6 +14,7 @@ export interface HostSelf {
   readonly privateUrl: string;
   readonly publicUrl: string;
   readonly version: string;
+  readonly linkVersions?: VersionRange | undefined;
   classes(): readonly string[];
   load(): HostLoad;
   draining(): boolean;
@@ -31,6 +33,8 @@ export interface SessionKeeperOptions {
   opened(life: SessionLife, previous: SessionLife | undefined): void;
   over(life: SessionLife, reason: SessionOverReason): void;
   hosts(hosts: readonly HostRecord[]): void;
+  /** The directory is of a newer release than this build (L12): there will be no next session. */
+  outdated(error: StatefulError): void;
 }
 
 /** How the time to live is divided. See "Knobs" in README.md. */
@@ -136,6 +140,7 @@ export class SessionKeeper {
       } catch (thrown) {
         const error = asStatefulError(thrown);
         if (error.code !== "directory_unavailable") this.#refuseStart(previous, error);
+        if (error.code === "version_mismatch") return this.#giveUp(error);
         if (clock.monotonicMs() >= deadlineMs) throw error;
         log.warn("session.open_failed", { error, failures: failures + 1 });
       }
@@ -148,6 +153,12 @@ export class SessionKeeper {
   #refuseStart(previous: SessionLife | undefined, error: StatefulError): void {
     if (previous === undefined) throw error;
     this.#options.log.error("session.open_refused", { error });
+  }
+
+  /** Nobody can repair that under a build that runs. */
+  #giveUp(error: StatefulError): undefined {
+    this.#stop.abort();
+    this.#options.outdated(error);
   }
 
   async #openOnce(previous: SessionLife | undefined): Promise<SessionLife | undefined> {
@@ -283,8 +294,8 @@ export class SessionKeeper {
   }
 
   #newSession(life: SessionLife, previous: SessionLife | undefined): NewSession {
-    const { hostId, region, privateUrl, publicUrl, version } = this.#options.self;
-    const host = { ...this.#live(life), hostId, region, privateUrl, publicUrl, version };
+    const { hostId, region, privateUrl, publicUrl, version, linkVersions } = this.#options.self;
+    const host = { ...this.#live(life), hostId, region, privateUrl, publicUrl, version, linkVersions };
     return previous === undefined
       ? host
       : { ...host, previous: { session: previous.id, seen: previous.seen } };

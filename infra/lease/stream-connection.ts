@@ -10,11 +10,12 @@ import {
 } from "@libsql/hrana-client";
 import { withTimeLimit } from "../lib/clock.ts";
 import {
-  hostOf,
+  closedConnection,
   isAnswer,
   isCrowded,
+  noAnswer,
   type RemoteConnectionOptions,
-  unavailable,
+  unreachable,
 } from "./remote-connection.ts";
 import { plainRows, type SqlConnection, type SqlRows, type SqlStatement } from "./sql-connection.ts";
 
@@ -60,17 +61,17 @@ export class StreamConnection implements SqlConnection {
 
   async #call<T>(work: (open: OpenSocket) => Promise<T>): Promise<T> {
     const { clock, timeLimitMs, url, authToken } = this.#options;
-    if (this.#isClosed) throw unavailable("The connection to the directory was closed.");
+    if (this.#isClosed) throw closedConnection();
     // The server may have closed it since the last call, which is no reason to fail this one.
     const open = this.#open?.isUsable ? this.#open : new OpenSocket(url, authToken, this.#keepsStream);
     this.#open = open;
     try {
-      const late = () => unavailable(`${hostOf(url)} did not answer within ${timeLimitMs} ms.`);
+      const late = () => noAnswer(url, timeLimitMs);
       return await withTimeLimit(clock, timeLimitMs, work(open), late);
     } catch (error) {
       if (isAnswer(error)) throw error;
       if (!isCrowded(error)) this.#discard(open);
-      throw unavailable(`${hostOf(url)} cannot be reached.`, error);
+      throw unreachable(url, error);
     }
   }
 

@@ -47,6 +47,19 @@ const restartDelayMs = 1_000;
 /** How long closing waits for the thread to end. */
 const closeLimitMs = 500;
 
+/** Threads that were asked to close and have not ended. */
+const closing = new Set<Worker>();
+
+/**
+ * Until every thread that was asked to close is through. For whoever ends threads without asking, as a test runner does behind
+ * each file: one that is inside a native call then takes the process with it.
+ */
+export async function closingThreadsEnded(): Promise<void> {
+  await Promise.all(
+    [...closing].map((worker) => new Promise<void>((resolve) => worker.once("exit", () => resolve()))),
+  );
+}
+
 interface Call {
   readonly resolve: (results: readonly SqlRows[]) => void;
   readonly reject: (error: Error) => void;
@@ -169,6 +182,11 @@ export class WorkerConnection implements SqlConnection {
 
   #discard(reason: string): void {
     this.#send({ close: true });
+    const worker = this.#worker;
+    if (worker) {
+      closing.add(worker);
+      worker.once("exit", () => closing.delete(worker));
+    }
     this.#worker = undefined;
     this.#isReady = false;
     this.#overdue.clear();
@@ -188,9 +206,11 @@ export class WorkerConnection implements SqlConnection {
 /** A locked or failing file may be fine a moment later; whatever else the database says is its answer to the statement. */
 function failureOf(error: { readonly message: string; readonly code: string }): Error {
   const isPassing = /BUSY|LOCKED|IOERR|CANTOPEN|FULL|UNKNOWN/.test(error.code);
-  return isPassing ? unavailable(`failed: ${error.message}`) : new Error(`${error.code}: ${error.message}`);
+  const cause = new Error(`${error.code}: ${error.message}`);
+  return isPassing ? unavailable("cannot be used", cause) : cause;
 }
 
-function unavailable(what: string): StatefulError {
-  return new StatefulError("directory_unavailable", `The directory's database file ${what}.`);
+/** Clients read what it says; what the database has said of it is for the log. */
+function unavailable(what: string, cause?: Error): StatefulError {
+  return new StatefulError("directory_unavailable", `The directory's database file ${what}.`, { cause });
 }

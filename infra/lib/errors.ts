@@ -28,6 +28,7 @@ const errorTable = {
   already_subscribed: { status: 409, close: 1008, retry: false, title: "The subscription exists already" },
   move_failed: { status: 409, close: 1013, retry: false, title: "The object was not moved" },
   queue_full: { status: 429, close: 1013, retry: true, title: "The object has too many open events" },
+  address_limit: { status: 429, close: 1013, retry: true, title: "Too much at once from one address" },
   handler_failed: { status: 500, close: 1011, retry: false, title: "The handler failed" },
   start_failed: { status: 500, close: 1011, retry: true, title: "The object could not start" },
   internal: { status: 500, close: 1011, retry: false, title: "Internal error" },
@@ -38,6 +39,12 @@ const errorTable = {
     close: 1013,
     retry: true,
     title: "The owner cannot be reached from here",
+  },
+  version_mismatch: {
+    status: 503,
+    close: 1013,
+    retry: true,
+    title: "The two hosts have no protocol version in common",
   },
   not_owner: { status: 503, close: 1012, retry: true, title: "The object is not here" },
   session_over: { status: 503, close: 1012, retry: true, title: "The host lost its session" },
@@ -74,11 +81,14 @@ export type ErrorCode = keyof typeof errorTable;
 
 export interface ErrorOptions {
   readonly cause?: unknown;
-  /** Sent as `Retry-After`, rounded up to whole seconds (RFC 9110, section 10.2.3). */
+  /** Sent as `Retry-After`, rounded up to whole seconds (RFC 9110, section 10.2.3). Default: 1 s where the code may be retried. */
   readonly retryAfterMs?: number;
   /** Members added to the problem document. Never secrets: a client reads them. */
   readonly details?: Readonly<Record<string, unknown>>;
 }
+
+/** What is said where nobody knows better: whoever may come again is told when. */
+const retryAfterMsDefault = 1000;
 
 /** A failure with a code. The message names the thing, the value and what to do next. */
 export class StatefulError extends Error {
@@ -143,8 +153,9 @@ export function problemDetails(error: StatefulError): ProblemDetails {
 
 export function problem(error: StatefulError): Response {
   const headers = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store" });
-  if (error.retryAfterMs !== undefined) {
-    headers.set("retry-after", String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))));
+  const retryAfterMs = error.retryAfterMs ?? (error.retryable ? retryAfterMsDefault : undefined);
+  if (retryAfterMs !== undefined) {
+    headers.set("retry-after", String(Math.max(1, Math.ceil(retryAfterMs / 1000))));
   }
   // A 426 must say to what one should upgrade (RFC 9110, section 15.5.22).
   if (error.status === 426) headers.set("upgrade", "websocket");

@@ -1,4 +1,6 @@
 import { asStatefulError, isErrorCode, StatefulError } from "../lib/errors.ts";
+import { type VersionRange, versionRange } from "../lib/version-range.ts";
+import { linkVersions, versionMismatch } from "./link-versions.ts";
 import { packValue, unpackChecked } from "./msgpack.ts";
 
 /**
@@ -16,7 +18,6 @@ import { packValue, unpackChecked } from "./msgpack.ts";
  * The decoder believes nothing: every length is checked against what is there before anything is built from it, and all it
  * throws is `LinkProtocolError` (K2).
  */
-export const linkProtocolVersion = 1;
 
 /** One frame, its header included. Both ends know it, so it is part of the protocol, not of the settings. */
 export const frameBytesMax = 128 * 1024;
@@ -43,7 +44,8 @@ const flagMore = 2;
 
 /** Who speaks, and what it grants. The first frame of both sides. */
 export interface Hello {
-  readonly version: number;
+  /** What it speaks. Both sides take the highest that is in both hellos. */
+  readonly versions: VersionRange;
   readonly session: string;
   readonly hostId: string;
   readonly region: string;
@@ -108,8 +110,9 @@ export class FrameWriter {
     this.#length = 0;
   }
 
-  hello(hello: Hello): void {
-    const body = packValue(hello);
+  /** `version` is what the first version has in this place, and all that a host of that version looks at. */
+  hello({ versions, ...hello }: Hello): void {
+    const body = packValue({ version: versions.oldest, newest: versions.newest, ...hello });
     this.#header(frameType.hello, linkChannel, body.byteLength);
     this.#append(body);
   }
@@ -215,8 +218,15 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-/** Calls `visit` with each frame of one message and its size on the wire. Throws `LinkProtocolError`, and only that. */
-export function decodeFrames(message: Uint8Array, visit: (frame: Frame, wireBytes: number) => void): void {
+/**
+ * Calls `visit` with each frame of one message and its size on the wire. Throws `LinkProtocolError`, and only that; but for a
+ * hello of somebody who speaks none of `versions`: `version_mismatch`.
+ */
+export function decodeFrames(
+  message: Uint8Array,
+  visit: (frame: Frame, wireBytes: number) => void,
+  versions: VersionRange = linkVersions,
+): void {
   if (message.byteLength > transportMessageBytesMax) {
     throw new LinkProtocolError(
       `a message of ${message.byteLength} bytes, at most ${transportMessageBytesMax} are allowed`,
@@ -235,12 +245,18 @@ export function decodeFrames(message: Uint8Array, visit: (frame: Frame, wireByte
     }
     if (wireBytes > left)
       throw new LinkProtocolError(`a frame of ${wireBytes} bytes in a message with ${left} left`);
-    visit(decodeFrame(message, view, offset, offset + wireBytes), wireBytes);
+    visit(decodeFrame(message, view, offset, offset + wireBytes, versions), wireBytes);
     offset += wireBytes;
   }
 }
 
-function decodeFrame(message: Uint8Array, view: DataView, start: number, end: number): Frame {
+function decodeFrame(
+  message: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+  versions: VersionRange,
+): Frame {
   const type = view.getUint8(start + 4);
   const channel = view.getUint32(start + 5);
   const body = start + headerBytes;
@@ -262,7 +278,7 @@ function decodeFrame(message: Uint8Array, view: DataView, start: number, end: nu
     case frameType.pong:
       return { type: "pong", id: readU32(view, body, end) };
     case frameType.hello:
-      return { type: "hello", hello: readHello(message.subarray(body, end)) };
+      return { type: "hello", hello: readHello(message.subarray(body, end), versions) };
     default:
       throw new LinkProtocolError(`a frame of the unknown type ${type}`);
   }
@@ -305,13 +321,16 @@ function unpack(bytes: Uint8Array, what: string): unknown {
   }
 }
 
-/** The version is looked at first: whatever else another version puts here is not for us to judge. */
-function readHello(body: Uint8Array): Hello {
+/** The versions are looked at first: whatever else another version puts here is not for us to judge. */
+function readHello(body: Uint8Array, own: VersionRange): Hello {
   const value = unpack(body, "the hello");
   if (!isRecord(value)) throw new LinkProtocolError("a hello without fields");
-  if (value.version !== linkProtocolVersion) throw versionMismatch(value.version);
+  const versions = versionRange(value.version, value.newest ?? value.version);
+  if (versions === undefined) throw new LinkProtocolError("a hello without a version");
+  const mismatch = versionMismatch(versions, own);
+  if (mismatch !== undefined) throw mismatch;
   return {
-    version: linkProtocolVersion,
+    versions,
     session: identity(value.session, "session"),
     hostId: identity(value.hostId, "hostId"),
     region: identity(value.region, "region"),
@@ -322,14 +341,6 @@ function readHello(body: Uint8Array): Hello {
     channelDebtBytesMax: count(value.channelDebtBytesMax, "channelDebtBytesMax"),
     messageBytesMax: count(value.messageBytesMax, "messageBytesMax"),
   };
-}
-
-export function versionMismatch(theirs: unknown): LinkProtocolError {
-  const shown =
-    typeof theirs === "number" || typeof theirs === "string" ? String(theirs).slice(0, 16) : "none";
-  return new LinkProtocolError(
-    `the peer speaks version ${shown} and this host version ${linkProtocolVersion}; run hosts of one version, or move through a release that speaks both`,
-  );
 }
 
 function identity(value: unknown, name: string): string {

@@ -1,7 +1,8 @@
 import type { CancelTimer, Clock } from "../lib/clock.ts";
-import { StatefulError } from "../lib/errors.ts";
+import { type ErrorCode, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
-import { type Hello, linkProtocolVersion } from "./frame.ts";
+import type { VersionRange } from "../lib/version-range.ts";
+import type { Hello } from "./frame.ts";
 import type { LinkHandlers, LinkPeer, LinkTarget } from "./link.ts";
 import type { LinkConnection } from "./link-connection.ts";
 import type { LinkLimits } from "./link-limits.ts";
@@ -12,6 +13,7 @@ import type { Transport } from "./transport.ts";
 /** What the links of one host have in common. The pool provides it. */
 export interface LinkingHost {
   readonly secret: LinkSecret;
+  readonly versions: VersionRange;
   readonly handlers: LinkHandlers;
   readonly limits: LinkLimits;
   readonly clock: Clock;
@@ -65,10 +67,15 @@ export interface OpenLink {
   readonly openedAtMs: number;
 }
 
-export function helloFrom(self: LinkPeer, limits: LinkLimits, proof: string, dials: number): Hello {
+export function helloFrom(
+  { limits, versions }: { readonly limits: LinkLimits; readonly versions: VersionRange },
+  self: LinkPeer,
+  proof: string,
+  dials: number,
+): Hello {
   const { linkWindowBytes, channelWindowBytes, channelDebtBytesMax, messageBytesMax } = limits;
   const windows = { linkWindowBytes, channelWindowBytes, channelDebtBytesMax, messageBytesMax };
-  return { version: linkProtocolVersion, ...self, proof, dials, ...windows };
+  return { versions, ...self, proof, dials, ...windows };
 }
 
 export function checkPeer(hello: Hello, session: string): StatefulError | undefined {
@@ -79,13 +86,19 @@ export function checkPeer(hello: Hello, session: string): StatefulError | undefi
   );
 }
 
+const toldAsTheyAre: ReadonlySet<ErrorCode> = new Set([
+  "not_owner",
+  "owner_unreachable",
+  "session_over",
+  "version_mismatch",
+]);
+
 /**
- * What a caller of `to` is told. That the session is not there is worth knowing apart. Anything else, a wrong secret
+ * What a caller of `to` is told. That the session is not there, or speaks another version, is worth knowing apart. Anything else, a wrong secret
  * included, must not pass for an answer to the client whose request wanted the link.
  */
 export function dialError(error: StatefulError, session: string): StatefulError {
-  if (error.code === "not_owner" || error.code === "owner_unreachable" || error.code === "session_over")
-    return error;
+  if (toldAsTheyAre.has(error.code)) return error;
   return new StatefulError(
     "owner_unreachable",
     `Session ${session} cannot be linked, ${error.code}: ${error.message}`,

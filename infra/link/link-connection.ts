@@ -1,6 +1,6 @@
-import type { CancelTimer, Clock } from "../lib/clock.ts";
+import type { CancelTimer } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
+import { commonVersion } from "../lib/version-range.ts";
 import { Assembly } from "./assembly.ts";
 import { ChannelTable } from "./channel-table.ts";
 import {
@@ -12,9 +12,10 @@ import {
   linkChannel,
 } from "./frame.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import type { Channel, ChannelHandlers, Link, LinkHandlers, LinkPeer } from "./link.ts";
+import type { Channel, ChannelHandlers, Link, LinkPeer } from "./link.ts";
 import { type ChannelCarrier, type ChannelGrant, LinkChannel } from "./link-channel.ts";
 import type { LinkLimits } from "./link-limits.ts";
+import type { LinkConnectionOptions } from "./link-connection-options.ts";
 import { LinkSender, packHead } from "./link-sender.ts";
 import type { Transport } from "./transport.ts";
 
@@ -27,6 +28,8 @@ import type { Transport } from "./transport.ts";
  */
 export class LinkConnection implements Link {
   readonly peer: LinkPeer;
+  /** Settled by the hellos; nobody is given the link before. */
+  version: number;
   readonly #options: LinkConnectionOptions;
   readonly #limits: LinkLimits;
   readonly #transport: Transport;
@@ -41,15 +44,16 @@ export class LinkConnection implements Link {
   #cancelCut: CancelTimer | undefined;
 
   constructor(options: LinkConnectionOptions) {
+    const { transport, limits, nextTurn } = options;
     this.#options = options;
-    this.#limits = options.limits;
-    this.#transport = options.transport;
+    this.#limits = limits;
+    this.#transport = transport;
+    this.version = options.versions.newest;
     this.peer = options.peer;
-    this.#channels = new ChannelTable(options.side, options.limits.channelsMax);
-    this.#assembly = new Assembly(options.limits.messageBytesMax);
+    this.#channels = new ChannelTable(options.side, limits.channelsMax);
+    this.#assembly = new Assembly(limits.messageBytesMax);
     this.#carrier = this.#asCarrier();
     this.#grant = { here: () => this.#limits, there: () => this.#peerHello() };
-    const { transport, limits, nextTurn } = options;
     const refused = () => this.#end(this.#lost("its transport refused a message"), "dead");
     this.#sender = new LinkSender({ transport, limits, nextTurn, refused });
     this.#heartbeat = this.#newHeartbeat();
@@ -166,24 +170,24 @@ export class LinkConnection implements Link {
     if (this.isOver) return;
     this.#heartbeat.heard();
     try {
-      decodeFrames(message, (frame, wireBytes) => {
-        if (!this.isOver) this.#frame(frame, wireBytes);
-      });
+      decodeFrames(message, (frame, bytes) => this.#frame(frame, bytes), this.#options.versions);
     } catch (thrown) {
       const error = asStatefulError(thrown);
       this.#options.log.warn("link.protocol_error", { peer: this.peer, error });
       this.#sendGoodbye(error);
-      this.#end(this.#lost("the peer broke the protocol", error), "goodbye");
+      const isOfOtherVersion = error.code === "version_mismatch";
+      this.#end(isOfOtherVersion ? error : this.#lost("the peer broke the protocol", error), "goodbye");
     }
   }
 
   #sendGoodbye(error: StatefulError): void {
-    const goodbye = new FrameWriter();
-    goodbye.close(linkChannel, error);
-    this.#transport.send(goodbye.bytes());
+    const writer = new FrameWriter();
+    writer.close(linkChannel, error);
+    this.#transport.send(writer.bytes());
   }
 
   #frame(frame: Frame, wireBytes: number): void {
+    if (this.isOver) return;
     if (frame.type === "hello") this.#helloArrived(frame.hello);
     else if (frame.type === "close" && frame.channel === linkChannel) this.#goodbyeArrived(frame.error);
     else if (this.#phase.name !== "open")
@@ -303,6 +307,7 @@ export class LinkConnection implements Link {
     }
     const refusal = this.#options.checkHello(hello);
     if (refusal !== undefined) throw refusal;
+    this.version = commonVersion(hello.versions, this.#options.versions) ?? this.version; // there is one: it was decoded
     this.#phase = { ...this.#phase, peerHello: hello };
     this.#openWhenGreeted();
   }
@@ -365,29 +370,6 @@ export class LinkConnection implements Link {
   get #name(): string {
     return `The link to host ${this.peer.hostId} (session ${this.peer.session})`;
   }
-}
-
-export interface LinkConnectionOptions {
-  readonly transport: Transport;
-  /** The dialer opens channels with odd ids, the acceptor with even ones, so they never meet. */
-  readonly side: "dialer" | "acceptor";
-  readonly peer: LinkPeer;
-  readonly through?: LinkPeer | undefined;
-  readonly handlers: LinkHandlers;
-  readonly limits: LinkLimits;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** Runs the callback after the current turn: one transport write carries all that was sent in it. */
-  readonly nextTurn: (flush: () => void) => void;
-  /** Refuses a peer that is not who it should be. */
-  checkHello(hello: Hello): StatefulError | undefined;
-  opened(link: LinkConnection, hello: Hello): void;
-  /** Its last channel has ended. */
-  unused?(link: LinkConnection): void;
-  /** Once, for whatever reason, after the channels have heard. */
-  ended(link: LinkConnection, error: StatefulError): void;
-  /** Once, when the transport has closed too and nothing of the link is left. */
-  gone(link: LinkConnection): void;
 }
 
 type Phase =

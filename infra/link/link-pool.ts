@@ -216,7 +216,7 @@ export class HostLinkPool implements LinkPool {
   #asHost(): LinkingHost {
     const { secret, handlers, clock, log, wrap, nextTurn, random } = this.#options;
     return {
-      ...{ secret, clock, log, limits: this.limits },
+      ...{ secret, clock, log, limits: this.limits, versions: secret.versions },
       handlers: {
         channel: (channel, purpose, head) =>
           this.#station.channel(channel, purpose, head) ?? handlers.channel(channel, purpose, head),

@@ -1,14 +1,16 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import { StatefulError } from "../lib/errors.ts";
-import { linkProtocolVersion, versionMismatch } from "./frame.ts";
+import { type VersionRange, versionRange } from "../lib/version-range.ts";
 import type { LinkPeer } from "./link.ts";
+import { linkVersions, versionRefusal } from "./link-versions.ts";
 
 /**
  * Who may link to whom. All hosts of a cluster share a secret; a dialer proves that it has it by signing a short header of
  * its upgrade request, an acceptor by signing the dialer's nonce in its hello. Neither ever sends the secret.
  *
- *     stateful-link-version: 1
+ *     stateful-link-version: <the oldest version that the dialer speaks>
+ *     stateful-link-newest: <the newest; missing where that is the same>
  *     authorization: StatefulLink <claims, base64url JSON>.<HMAC-SHA-256 of the claims, base64url>
  *
  * A captured header is useless: it names its target session, its time must be within `replayWindowMs` of the acceptor's
@@ -19,7 +21,10 @@ import type { LinkPeer } from "./link.ts";
  * remove the old one. The first signs, both are accepted.
  */
 export interface LinkClaims {
+  /** The oldest version that the dialer speaks. */
   readonly version: number;
+  /** The newest. Missing where that is the same. */
+  readonly newest?: number;
   /** The dialer. */
   readonly session: string;
   readonly hostId: string;
@@ -42,17 +47,23 @@ export const noncesMax = 16_384;
 export const secretCharsMin = 16;
 export const authorizationCharsMax = 2_048;
 const scheme = "StatefulLink ";
-const versionHeader = "stateful-link-version";
+const oldestHeader = "stateful-link-version";
+const newestHeader = "stateful-link-newest";
 
 export class LinkSecret {
   // Key objects print as such: a secret cannot end up in a log through the object that holds it.
   readonly #keys: readonly KeyObject[];
   readonly #signingKey: KeyObject;
   readonly #clock: Clock;
+  readonly #versions: VersionRange;
   /** Nonce to the time it may be forgotten, in the order they came. */
   readonly #nonces = new Map<string, number>();
 
-  constructor(secrets: readonly [current: string, other?: string], clock: Clock) {
+  constructor(
+    secrets: readonly [current: string, other?: string],
+    clock: Clock,
+    versions: VersionRange = linkVersions,
+  ) {
     const keys = secrets.map(keyOf);
     const [signingKey] = keys;
     if (signingKey === undefined)
@@ -60,6 +71,12 @@ export class LinkSecret {
     this.#keys = keys;
     this.#signingKey = signingKey;
     this.#clock = clock;
+    this.#versions = versions;
+  }
+
+  /** What this host speaks. */
+  get versions(): VersionRange {
+    return this.#versions;
   }
 
   /** The headers of one dial, good for one request. `proves` checks the answer to it. */
@@ -67,8 +84,10 @@ export class LinkSecret {
     const nonce = randomBytes(16).toString("base64url");
     const { session, hostId, region } = self;
     const timeMs = this.#clock.wallMs();
+    const { oldest, newest } = this.#versions;
     const claims: LinkClaims = {
-      version: linkProtocolVersion,
+      version: oldest,
+      newest,
       session,
       hostId,
       region,
@@ -82,7 +101,8 @@ export class LinkSecret {
     return {
       nonce,
       headers: {
-        [versionHeader]: String(linkProtocolVersion),
+        [oldestHeader]: String(oldest),
+        [newestHeader]: String(newest),
         authorization: `${scheme}${text}.${mac(this.#signingKey, "dial", text).toString("base64url")}`,
       },
     };
@@ -90,8 +110,9 @@ export class LinkSecret {
 
   /** The claims of an upgrade request for `self`, or why it is refused. */
   verify(headers: Pick<Headers, "get">, self: LinkPeer): LinkClaims | StatefulError {
-    const version = headers.get(versionHeader);
-    if (version !== String(linkProtocolVersion)) return versionMismatch(version ?? undefined);
+    const oldest = headers.get(oldestHeader);
+    const refusal = this.#versionRefusal(Number(oldest), Number(headers.get(newestHeader) ?? oldest));
+    if (refusal !== undefined) return refusal;
     const authorization = headers.get("authorization") ?? "";
     if (!authorization.startsWith(scheme) || authorization.length > authorizationCharsMax) {
       return new StatefulError(
@@ -123,7 +144,8 @@ export class LinkSecret {
   }
 
   #refusal(claims: LinkClaims, self: LinkPeer): StatefulError | undefined {
-    if (claims.version !== linkProtocolVersion) return versionMismatch(claims.version);
+    const mismatch = this.#versionRefusal(claims.version, claims.newest ?? claims.version);
+    if (mismatch !== undefined) return mismatch;
     const aheadMs = claims.timeMs - this.#clock.wallMs();
     if (Math.abs(aheadMs) > replayWindowMs) {
       const distance = `${Math.round(Math.abs(aheadMs) / 1000)} s ${aheadMs > 0 ? "ahead of" : "behind"}`;
@@ -139,6 +161,16 @@ export class LinkSecret {
       );
     }
     return this.#spend(claims.nonce);
+  }
+
+  #versionRefusal(oldest: number, newest: number): StatefulError | undefined {
+    const theirs = versionRange(oldest, newest);
+    if (theirs === undefined)
+      return new StatefulError(
+        "bad_request",
+        "A link's dial says which versions it speaks, as whole numbers.",
+      );
+    return versionRefusal(theirs, this.#versions);
   }
 
   #spend(nonce: string): StatefulError | undefined {
@@ -209,6 +241,7 @@ function isClaims(value: unknown): value is LinkClaims {
   return (
     texts.every((each) => typeof each === "string" && each.length <= 256) &&
     numbers.every(Number.isFinite) &&
+    (fields.newest === undefined || Number.isFinite(fields.newest)) &&
     (fields.spares === undefined || typeof fields.spares === "boolean")
   );
 }

@@ -9,6 +9,8 @@ import type { StatefulError } from "../lib/errors.ts";
  */
 export interface Link {
   readonly peer: LinkPeer;
+  /** Of the wire: the highest that both hosts speak (K11). Whoever writes a message that an older one cannot read asks for it. */
+  readonly version: number;
   /** Smoothed round-trip time, undefined before the first answer to a heartbeat. */
   readonly roundTripMs: number | undefined;
   readonly isOpen: boolean;

@@ -276,10 +276,10 @@ export class PeerLinks {
     peer: LinkPeer,
     checkHello: (hello: Hello) => StatefulError | undefined,
   ): void {
-    const { handlers, clock, log, nextTurn } = this.#host;
+    const { handlers, versions, clock, log, nextTurn } = this.#host;
     const { through } = attempt;
     const connection = new LinkConnection({
-      ...{ side, peer, through, handlers, clock, log, nextTurn, checkHello },
+      ...{ side, peer, through, handlers, versions, clock, log, nextTurn, checkHello },
       // What is relayed has come the whole distance already.
       transport: through === undefined ? this.#host.wrap(transport, peer) : transport,
       limits: limitsThrough(this.#host.limits, through),
@@ -294,8 +294,8 @@ export class PeerLinks {
   }
 
   #hello(proof: string, through: LinkPeer | undefined): Hello {
-    const { limits, dialCount } = this.#host;
-    return helloFrom(this.#self, limitsThrough(limits, through), proof, dialCount());
+    const { limits, versions, dialCount } = this.#host;
+    return helloFrom({ versions, limits: limitsThrough(limits, through) }, this.#self, proof, dialCount());
   }
 
   #greetIncoming(): void {

@@ -171,14 +171,17 @@ function opened(socket: Bun.WebSocket, url: string, signal: AbortSignal): Promis
   });
 }
 
-/** What the host answers to the same request without an upgrade, where that is an error of ours. */
+/**
+ * What the host answers to the same request without an upgrade, where that is an error of ours. No host sends another elsewhere:
+ * whoever stands at its address by now shall not.
+ */
 async function refusal(
   url: string,
   headers: Record<string, string>,
   signal: AbortSignal,
 ): Promise<StatefulError | undefined> {
   try {
-    const response = await fetch(url.replace(/^ws/, "http"), { headers, signal });
+    const response = await fetch(url.replace(/^ws/, "http"), { headers, signal, redirect: "error" });
     const body = await readLimited(response);
     const problem: unknown = JSON.parse(body);
     if (typeof problem !== "object" || problem === null || !("code" in problem) || !("detail" in problem))

@@ -69,9 +69,11 @@ export interface Topics<Declared = AnyMessages, Sent = unknown> {
    * out. Text and bytes go as they are, anything else as JSON; on a topic with a schema everything is JSON. Messages of one
    * object arrive in the order of `publish`.
    *
+   * Returns its position, where the topic has a history: whoever subscribes with `since` that position hears what comes after it.
+   *
    * @throws StatefulError `invalid_input` for a message that does not match the topic's schema: nobody hears it.
    */
-  publish<Name extends keyof Declared & string>(topic: Name, message: Declared[Name]): void;
+  publish<Name extends keyof Declared & string>(topic: Name, message: Declared[Name]): string | undefined;
   /** How many sockets and event streams are subscribed, at all edges. */
   subscriberCount(topic: keyof Declared & string): number;
   /**

@@ -14,6 +14,8 @@ export interface DirectRoute {
   readonly method: string;
   /** With parameters, `/counter/:id/increment`. */
   readonly path: string;
+  /** Names of its parameters but the id. */
+  readonly parameters: readonly string[];
   readonly fetch: CompiledFetch;
 }
 
@@ -52,6 +54,7 @@ export function directRoutes(app: AnyObjectClass): readonly DirectRoute[] {
     .map((route) => ({
       method: route.method,
       path: trimmed(route.path),
+      parameters: parametersOf(route.path).slice(1),
       fetch: directFetch(route, internals),
     }));
 }
@@ -93,6 +96,10 @@ function shape(path: string): string {
 
 function isParameter(part: string | undefined): boolean {
   return part?.startsWith(":") ?? false;
+}
+
+function parametersOf(path: string): string[] {
+  return path.split("/").flatMap((part) => (isParameter(part) ? part.slice(1) : []));
 }
 
 function trimmed(path: string): string {

@@ -50,7 +50,7 @@ export interface ObjectScope extends ErasedHandles {
  * many. The last two are for topics alone, and only an edge says that something is one.
  */
 export type SocketKind = (typeof socketKinds)[number];
-const socketKinds = ["websocket", "event-stream", "subscription"] as const;
+export const socketKinds = ["websocket", "event-stream", "subscription"] as const;
 
 export function isSocketKind(value: unknown): value is SocketKind {
   return socketKinds.some((kind) => kind === value);

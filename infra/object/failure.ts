@@ -34,9 +34,17 @@ function failureOf(context: HttpContext, thrown: unknown): StatefulError {
   if (thrown instanceof NotFoundError) {
     return new StatefulError("not_found", `No route of this class matches ${context.path.slice(0, 200)}.`);
   }
+  // The body breaks off with its client, who reads no answer any more: neither is anybody's failure.
+  if (context.request.signal.aborted && isAbort(thrown)) {
+    return new StatefulError("bad_request", "The client left before its request was whole.");
+  }
   // What a schema's Decode threw, which Elysia passes on bare.
   if (context.set.status === 422) return new StatefulError("invalid_input", "The input cannot be decoded.");
   return handlerFailed(context, thrown);
+}
+
+function isAbort(thrown: unknown): boolean {
+  return thrown instanceof Error && thrown.name === "AbortError";
 }
 
 function handlerFailed(context: HttpContext, thrown: unknown): StatefulError {

@@ -27,6 +27,7 @@ export type {
   ObjectOptions,
   PlacementOptions,
 } from "./options.ts";
+export type { AllowedOrigin } from "./origins.ts";
 import "./elysia-socket.ts";
 export type {
   AlarmInfo,

@@ -5,6 +5,7 @@ import type { ObjectHandles, ResourceFactories, Topics } from "./context.ts";
 import type { ObjectEvent } from "./event.ts";
 import { eventOfContext, type HttpContext } from "./http-context.ts";
 import { type ClassDefinition, defineClass, type ObjectOptions, type UndeclaredTopics } from "./options.ts";
+import type { Origins } from "./origins.ts";
 import { noteErrorHooks } from "./socket-route.ts";
 import { addTopicRoutes } from "./topic-routes.ts";
 import type { MessageOf, SentMessageOf } from "./topic-schema.ts";
@@ -123,7 +124,16 @@ export function compileClass(objectClass: AnyObjectClass, definition: ClassDefin
     objectClass.compile();
   }
   // The adapter's parameters are "r,e"; Elysia types `fetch` for one.
-  return objectClass.fetch as unknown as CompiledFetch;
+  const fetch = objectClass.fetch as unknown as CompiledFetch;
+  return definition.origins === undefined ? fetch : behindOrigins(fetch, definition.origins);
+}
+
+/** Before any hook. A socket that is open already has been let in: its hooks alone run again. */
+function behindOrigins(fetch: CompiledFetch, origins: Origins): CompiledFetch {
+  return (request, event) => {
+    if (event.upgrade !== undefined && !event.upgrade.reattached) origins.check(request);
+    return fetch(request, event);
+  };
 }
 
 export type CompiledFetch = (request: Request, event: ObjectEvent) => Response | Promise<Response>;

@@ -1,6 +1,7 @@
 import { isClassName } from "../lib/object-ref.ts";
 import type { ObjectHandles, ResourceFactories, StartFacts, StopReason } from "./context.ts";
 import { invalidOption as invalid } from "./invalid-option.ts";
+import { type AllowedOrigin, Origins } from "./origins.ts";
 import type { StorageKeys } from "./storage.ts";
 import {
   defineTopics,
@@ -81,6 +82,13 @@ export interface ObjectOptions<
   readonly placement?: PlacementOptions;
 
   readonly limits?: Partial<ObjectLimits>;
+
+  /**
+   * Pages of which origins may open WebSockets and topic streams of the class, subscribe over `/-/connect`, and post to its topics:
+   * `["self", "https://app.example", "https://*.app.example"]`. Others get 403 before the class's own code hears of them. Default:
+   * any. Set it where cookies say who somebody is. Clients that are no browser send no origin, and are let in.
+   */
+  readonly origins?: readonly AllowedOrigin[];
 
   /**
    * Bytes that the object holds outside of `state`, where the machinery cannot see them: in closures, in native memory. Added
@@ -225,6 +233,8 @@ export interface ClassDefinition {
     readonly follow: boolean;
   };
   readonly limits: ObjectLimits;
+  /** Absent where pages of any origin may connect. */
+  readonly origins: Origins | undefined;
   readonly topics: ReadonlyMap<string, TopicDefinition>;
   /** Of the topics that have one. */
   readonly histories: ReadonlyMap<string, HistoryLimits>;
@@ -302,6 +312,7 @@ export function defineClass<State extends object, Resources extends ResourceFact
     idleAfterMs,
     placement: { strategy, regions, follow: options.placement?.follow ?? true },
     limits,
+    origins: options.origins && new Origins(name, options.origins),
     topics,
     histories: historiesOf(topics),
     resources: erased.resources ?? {},

@@ -10,7 +10,7 @@ import type { SocketBehaviour } from "./socket-route.ts";
 import type { TopicDefinition } from "./topic-options.ts";
 import { clientMessage } from "./topic-payload.ts";
 import type { TopicSchema } from "./topic-schema.ts";
-import { publishedValue, publishFailure } from "./subscription-message.ts";
+import { publishDone, publishedValue, publishFailure, saidOn } from "./subscription-message.ts";
 
 /**
  * `/<class>/<id>/-/topics/<topic>`: a declared topic that is open needs no handler. These are routes of the class like
@@ -33,11 +33,12 @@ export function addTopicRoutes(app: AnyObjectClass, definition: ClassDefinition)
     return new Response(null); // Discarded: the edge answers.
   };
   const publish = async (context: TopicContext) => {
+    definition.origins?.check(context.request);
     const { publish, schema } = await openTopic(definition, context);
     if (publish !== "clients") throw serverOnly();
-    context.topics.publish(context.params.topic, postedMessage(schema, context.body));
+    const position = context.topics.publish(context.params.topic, postedMessage(schema, context.body));
     context.set.status = 202;
-    return {};
+    return position === undefined ? {} : { position };
   };
   const parse = messageBody(definition.limits.messageBytesMax);
   // The routes run on HttpContext, which Elysia's types do not know.
@@ -82,6 +83,22 @@ function postedMessage(schema: TopicSchema | undefined, body: unknown): unknown 
 }
 
 function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefinition): SocketBehaviour {
+  /** For a client that speaks frames: it is told what became of it, and goes on. */
+  const publishSaid = (socket: RawSocket, message: SocketData) => {
+    const { payload, ref } = saidOn(message);
+    let position: string | undefined;
+    try {
+      if (publish !== "clients") throw serverOnly();
+      const { topics } = socket.data as HttpContext; // set above, by `subscribe`
+      position = topics.publish(topic, publishedValue(schema, payload));
+    } catch (thrown) {
+      if (!(thrown instanceof StatefulError)) throw thrown;
+      socket.tell(publishFailure(thrown, ref));
+      return;
+    }
+    // It stands behind the message in the line of what leaves.
+    if (ref !== undefined) socket.tell(publishDone(ref, position));
+  };
   return {
     open: (socket: RawSocket) => {
       const { request } = socket.data as HttpContext; // set above, by `subscribe`
@@ -89,16 +106,12 @@ function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefin
       socket.listen(topic, sinceOf(request), watches && presence !== undefined);
     },
     message(socket: RawSocket, data: SocketData) {
-      if (publish !== "clients") return refuse(socket, serverOnly());
       const { topics } = socket.data as HttpContext; // set above, by `subscribe`
       // Everyone hears it, the sender included: that is how a sender learns where in the order its message stands.
-      if (socket.kind !== "subscription") return void topics.publish(topic, clientMessage(schema, data));
-      try {
-        topics.publish(topic, publishedValue(schema, data));
-      } catch (thrown) {
-        if (!(thrown instanceof StatefulError)) throw thrown;
-        refuse(socket, thrown);
-      }
+      if (socket.kind === "subscription") return publishSaid(socket, data);
+      if (publish === "clients") return void topics.publish(topic, clientMessage(schema, data));
+      const error = serverOnly();
+      socket.close(error.closeCode, error.message);
     },
     drain() {
       // Nothing is waiting here: a subscriber only listens.
@@ -111,10 +124,4 @@ function topicBehaviour(topic: string, { publish, schema, presence }: TopicDefin
 
 function serverOnly(): StatefulError {
   return new StatefulError("topic_closed", "This topic is published by the server only.");
-}
-
-/** A message is not taken. A client that speaks frames is told, and goes on; for others there is nothing to tell it with. */
-function refuse(socket: RawSocket, error: StatefulError): void {
-  if (socket.kind === "subscription") socket.tell(publishFailure(error));
-  else socket.close(error.closeCode, error.message);
 }

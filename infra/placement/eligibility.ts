@@ -1,8 +1,9 @@
 import type { HostRecord } from "../lease/directory.ts";
+import { commonVersion, firstVersionOnly } from "../lib/version-range.ts";
 import type { PlacementQuestion, RefusalReason, RefusedHost } from "./placement.ts";
 import { compareText } from "./rendezvous.ts";
 
-type Asked = Pick<PlacementQuestion, "object" | "policy">;
+type Asked = Pick<PlacementQuestion, "object" | "policy" | "linkVersions">;
 
 /**
  * Why this host may not take the object, or undefined where it may (P1, P2). Of several reasons the one that lasts
@@ -13,9 +14,12 @@ export function refusalReason(host: HostRecord, asked: Asked): RefusalReason | u
 }
 
 /** What the host will say for as long as it runs. */
-export function lastingReason(host: HostRecord, { object, policy }: Asked): RefusalReason | undefined {
+export function lastingReason(host: HostRecord, asked: Asked): RefusalReason | undefined {
+  const { object, policy, linkVersions } = asked;
   if (!host.classes.includes(object.className)) return "class_missing";
   if (!isInsideRegions(host, policy)) return "outside_pinned_regions";
+  const theirs = host.linkVersions ?? firstVersionOnly;
+  if (linkVersions && commonVersion(theirs, linkVersions) === undefined) return "other_protocol";
   return undefined;
 }
 

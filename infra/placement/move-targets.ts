@@ -1,5 +1,6 @@
 import type { HostRecord } from "../lease/directory.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import { firstVersionOnly, type VersionRange } from "../lib/version-range.ts";
 import { inOrder, lastingReason, passingReason, refusal } from "./eligibility.ts";
 import { bytesPerObject, freeRoom, loadWith, waitingMoveLoadMax } from "./free-room.ts";
 import { equallyNear } from "./nearness.ts";
@@ -43,6 +44,8 @@ export interface MoveQuestion extends OwnerView {
    * nearest hosts are sent more than they have room for, and refuse.
    */
   readonly arriving?: ReadonlyMap<string, number> | undefined;
+  /** Versions of the links between hosts that the owner speaks. Missing: whatever the hosts speak will do. */
+  readonly linkVersions?: VersionRange | undefined;
   /** Hosts that were asked and did not take it, by session. */
   readonly excluded?: ReadonlyMap<string, RefusalReason> | undefined;
 }
@@ -85,11 +88,17 @@ function moveRefusalReason(
   const lasting = lastingReason(host, question);
   if (lasting !== undefined) return lasting;
   if (older.has(host.version)) return "older_version";
+  if (isBehind(host, question)) return "other_protocol";
   const passing = passingReason(host);
   if (passing !== undefined) return passing;
   const canWait = cause.kind === "memory" || cause.kind === "follow";
   if (canWait && loadShare(host.load) >= waitingMoveLoadMax) return "little_room";
   return excluded?.get(host.session);
+}
+
+/** What travels with an object may be more than a host understands whose release has an older protocol. */
+function isBehind({ linkVersions = firstVersionOnly }: HostRecord, question: MoveQuestion): boolean {
+  return question.linkVersions !== undefined && linkVersions.newest < question.linkVersions.newest;
 }
 
 function isWished(host: HostRecord, wish: MoveWish): boolean {

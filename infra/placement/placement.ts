@@ -1,5 +1,6 @@
 import type { HostRecord } from "../lease/directory.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { VersionRange } from "../lib/version-range.ts";
 
 /** What a class asks of placement. */
 export interface PlacementPolicy {
@@ -28,6 +29,8 @@ export interface PlacementQuestion {
    * a newest version of which no host takes the object must not make the older ones ineligible (P9).
    */
   readonly excluded?: ReadonlyMap<string, RefusalReason> | undefined;
+  /** Versions of the links between hosts that the asking host speaks. Missing: whatever the hosts speak will do. */
+  readonly linkVersions?: VersionRange | undefined;
   /** Measured round trip from the asking edge to a host, where there is one. 0 for the edge itself. */
   roundTripMs(host: HostRecord): number | undefined;
 }
@@ -67,6 +70,7 @@ export type RefusalReason =
   | "class_missing"
   | "outside_pinned_regions"
   | "older_version"
+  | "other_protocol"
   | "draining"
   | "object_limit"
   | "memory_limit"

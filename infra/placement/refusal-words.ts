@@ -1,6 +1,7 @@
 import type { HostRecord } from "../lease/directory.ts";
 import { waitingMoveLoadMax } from "./free-room.ts";
 import type { PlacementQuestion, RefusalReason } from "./placement.ts";
+import { firstVersionOnly, rangeInWords, type VersionRange } from "../lib/version-range.ts";
 import { versionTag } from "./version-order.ts";
 
 /**
@@ -9,7 +10,7 @@ import { versionTag } from "./version-order.ts";
  */
 export function refusalInWords(
   reason: RefusalReason,
-  { object, policy }: Pick<PlacementQuestion, "object" | "policy">,
+  { object, policy, linkVersions }: Pick<PlacementQuestion, "object" | "policy" | "linkVersions">,
   host: HostRecord | undefined,
   newerVersion?: string,
 ): string {
@@ -23,6 +24,8 @@ export function refusalInWords(
         : `The class may live in ${policy.regions.join(", ")} only.`;
     case "older_version":
       return `It runs ${versionInWords(host?.version)}, which is older than ${versionInWords(newerVersion)}.`;
+    case "other_protocol":
+      return `It speaks ${protocolInWords(host?.linkVersions ?? firstVersionOnly)}, and the host that asked ${protocolInWords(linkVersions)}.`;
     case "draining":
       return "It is going away and takes nothing new.";
     case "object_limit":
@@ -63,6 +66,12 @@ function versionInWords(version: string | undefined): string {
   return version === undefined
     ? "another version"
     : `version "${versionTag(version).slice(0, versionCharsMax)}"`;
+}
+
+function protocolInWords(range: VersionRange | undefined): string {
+  return range === undefined
+    ? "another version of the links between hosts"
+    : `${rangeInWords(range)} of the links between hosts`;
 }
 
 function mebibytes(bytes: number): number {

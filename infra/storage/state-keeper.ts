@@ -61,7 +61,7 @@ export class StateKeeper implements Participant {
     const { bytes: record, isChecked } = packRecord(this.#record());
     if (record.length > bytesMax) throw tooLarge(record.length, bytesMax);
     if (Buffer.compare(record, this.#saved) === 0) return;
-    if (!isChecked) checkRecord(this.#record(), record);
+    if (!isChecked) checkRecord(this.#record());
     this.#saved = new Uint8Array(record); // a copy: the encoder writes into larger pieces of memory
     this.#isWritten = true;
     write(this.#saved);
@@ -107,7 +107,7 @@ export class StateKeeper implements Participant {
   #copyOfState(): Uint8Array {
     const record = { version: this.#version, state: this.#setup.state };
     const encoded = encodeRecord(record);
-    checkRecord(record, encoded);
+    checkRecord(record);
     return new Uint8Array(encoded);
   }
 

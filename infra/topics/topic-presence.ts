@@ -6,6 +6,9 @@ export const presenceGatherMs = 100;
 /** What a class may say of one subscriber, as JSON. */
 export const presenceDataBytesMax = 1024;
 
+/** A topic that was too large to be listed is listed again below this share of `membersMax`: not at every crossing of it. */
+export const listedAgainShare = 0.9;
+
 /** Presence of a topic is told as a topic of its own, by a name that no author can use. */
 const presencePrefix = "\0presence\0";
 
@@ -48,6 +51,8 @@ export class TopicPresence {
   /** What watchers have may be wrong in ways that nobody here knows: they are told everything. */
   #isStale = false;
   #wasListed = true;
+  /** Whether members are listed, as those who were told last have it. */
+  #isListed = true;
   #cancel: CancelTimer | undefined;
   #isOver = false;
 
@@ -89,7 +94,7 @@ export class TopicPresence {
   /** Everything, for one who begins to watch: the JSON of an object. */
   snapshot(): string {
     const { size } = this.#members;
-    if (size > this.#setup.membersMax) {
+    if (!this.#lists()) {
       this.#wasListed = false; // Whoever has this can make nothing of what changes.
       return `{"count":${size}}`;
     }
@@ -115,7 +120,7 @@ export class TopicPresence {
 
   #tell(): void {
     this.#cancel = undefined;
-    const isListed = this.#members.size <= this.#setup.membersMax;
+    const isListed = this.#lists();
     const isWhole = this.#isStale || !isListed || !this.#wasListed;
     const json = isWhole ? this.snapshot() : this.#changes();
     this.#isStale = false;
@@ -123,6 +128,14 @@ export class TopicPresence {
     this.#joined.clear();
     this.#left.clear();
     this.#setup.tell(json);
+  }
+
+  /** A list of thousands goes to every watcher, so a topic that hovers around the limit must not send one each time. */
+  #lists(): boolean {
+    const { membersMax } = this.#setup;
+    const most = this.#isListed ? membersMax : Math.ceil(membersMax * listedAgainShare);
+    this.#isListed = this.#members.size <= most;
+    return this.#isListed;
   }
 
   #changes(): string {

@@ -7,7 +7,7 @@ export interface Measure {
   run(pace: Pace): Promise<readonly Figure[]>;
 }
 
-export type Unit = "/s" | "B" | "ms" | "µs" | "frames";
+export type Unit = "/s" | "B" | "ms" | "µs" | "frames" | "messages";
 
 /** One line of the table. */
 export interface Figure {

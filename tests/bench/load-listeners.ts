@@ -1,5 +1,6 @@
 import type { Socket } from "bun";
 import { converse, setupOf } from "./conversation.ts";
+import { frameIn, handshakeFor, maskedFrame, pingFrame, pongFrame, textFrame } from "./websocket-frames.ts";
 
 /**
  * Clients of one topic, each on a connection for many (`/-/connect`) over raw TCP. Of what arrives only what a measure asks for
@@ -31,8 +32,6 @@ export interface ListenersAnswer {
 }
 
 const connectsAtOnceMax = 100;
-const pongFrame = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
-const [textFrame, pingFrame] = [0x81, 0x89];
 const [messageMark, subscribedMark, presenceMark] = ['{"type":"m', '{"type":"s', '{"type":"p'] as const;
 
 class Client {
@@ -189,41 +188,10 @@ class Load {
 }
 
 const empty = Buffer.alloc(0);
-const handshake = [
-  "GET /-/connect HTTP/1.1",
-  "Host: bench.test",
-  "Upgrade: websocket",
-  "Connection: Upgrade",
-  "Sec-WebSocket-Version: 13",
-  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-  "\r\n",
-].join("\r\n");
-
-/** Where the payload of the first frame is (RFC 6455, section 5.2); undefined until it is there. */
-function frameIn(bytes: Buffer): { readonly from: number; readonly to: number } | undefined {
-  if (bytes.length < 2) return undefined;
-  const short = (bytes[1] ?? 0) & 0x7f;
-  const from = short < 126 ? 2 : short === 126 ? 4 : 10;
-  if (bytes.length < from) return undefined;
-  const length =
-    short < 126 ? short : short === 126 ? bytes.readUInt16BE(2) : Number(bytes.readBigUInt64BE(2));
-  return bytes.length < from + length ? undefined : { from, to: from + length };
-}
+const handshake = handshakeFor("/-/connect");
 
 function positionIn(payload: Buffer): string | undefined {
   return /"position":"([^"]+)"/.exec(payload.toString())?.[1];
-}
-
-/** A text frame as a client sends it, for up to 65,535 bytes. */
-function maskedFrame(message: string): Buffer {
-  const bytes = Buffer.from(message);
-  const mask = [0x37, 0xfa, 0x21, 0x3d];
-  const head =
-    bytes.length < 126
-      ? [0x81, 0x80 | bytes.length]
-      : [0x81, 0x80 | 126, bytes.length >> 8, bytes.length & 0xff];
-  const payload = bytes.map((byte, index) => byte ^ (mask[index % 4] ?? 0));
-  return Buffer.from([...head, ...mask, ...payload]);
 }
 
 function fail(message: string): never {

@@ -1,6 +1,7 @@
 import type { Socket } from "bun";
 import { converse, setupOf } from "./conversation.ts";
 import type { LoadAnswer, LoadQuestion } from "./load-http.ts";
+import { handshakeFor, maskedFrame, pongFrame } from "./websocket-frames.ts";
 
 /**
  * WebSocket load over raw TCP. All messages of a run are alike, so what arrives is counted in bytes and never taken
@@ -21,7 +22,6 @@ export interface SocketLoad {
 const text = "0123456789abcdefghijklmnopqrstuvwxyz";
 const echoedBytes = 2 + text.length;
 const clientFrame = maskedFrame(text);
-const pongFrame = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 /** Publishes under way: the server has one to work on while this process still counts the one before. */
 const publishesMax = 2;
 const connectsAtOnceMax = 100;
@@ -142,19 +142,6 @@ class Load {
     if (this.kind === "echo") for (const connection of this.#connections) connection.send();
     else for (let count = 0; count < publishesMax; count++) this.#connections[0]?.send();
   }
-}
-
-function handshakeFor(path: string): string {
-  const fields = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
-  const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-  return `${[`GET ${path} HTTP/1.1`, "Host: bench.test", ...fields, key].join("\r\n")}\r\n\r\n`;
-}
-
-/** A text frame as a client sends it (RFC 6455, section 5.2), for up to 125 bytes. */
-function maskedFrame(message: string): Buffer {
-  const mask = [0x37, 0xfa, 0x21, 0x3d];
-  const payload = Buffer.from(message).map((byte, index) => byte ^ (mask[index % 4] ?? 0));
-  return Buffer.from([0x81, 0x80 | payload.length, ...mask, ...payload]);
 }
 
 function fail(message: string): never {

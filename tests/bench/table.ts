@@ -52,7 +52,8 @@ export function remarksOn(figures: readonly Figure[]): string[] {
 function quantity(value: number, unit: Unit): string {
   // Several things may share one frame.
   if (unit === "frames") return `${value.toFixed(2)} ${unit}`;
-  const text = unit === "/s" || unit === "B" ? Math.round(value).toLocaleString("en-US") : value.toFixed(1);
+  const isWhole = unit === "/s" || unit === "B" || unit === "messages";
+  const text = isWhole ? Math.round(value).toLocaleString("en-US") : value.toFixed(1);
   return unit === "/s" ? `${text}/s` : `${text} ${unit}`;
 }
 

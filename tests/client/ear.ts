@@ -18,7 +18,6 @@ export class Ear {
     });
     this.subscription.on("gap", ({ reason }) => note(`gap: ${reason}`));
     this.subscription.on("skipped", ({ count }) => note(`skipped ${count}`));
-    this.subscription.on("failed", ({ problem }) => note(`failed: ${problem.detail}`));
     this.subscription.on("refused", ({ status }) => note(`refused ${status}`));
     this.subscription.on("ended", ({ code }) => note(`ended ${code}`));
     this.subscription.on("presence", ({ count }) => note(`presence ${count}`));

@@ -7,7 +7,7 @@ import { iadUrl, Rig } from "./rig.ts";
 function watch(promise: Promise<unknown>): { outcome: unknown } {
   const seen: { outcome: unknown } = { outcome: "waits" };
   promise.then(
-    () => (seen.outcome = "sent"),
+    () => (seen.outcome = "published"),
     (error) => (seen.outcome = error.code ?? error.message),
   );
   return seen;
@@ -23,12 +23,12 @@ test("C11 what is published waits until it is subscribed, and is sent once and i
   await rig.settle();
   const third = watch(rig.chat.publish(new Uint8Array([3, 255]).subarray(1)));
   await rig.settle();
-  expect([first.outcome, second.outcome, third.outcome]).toEqual(["sent", "sent", "sent"]);
+  expect([first.outcome, second.outcome, third.outcome]).toEqual(["published", "published", "published"]);
   expect(ear.messages).toEqual(["one", { two: 2 }, new Uint8Array([255])]);
   expect(rig.iad.of("publish")).toEqual([
-    { type: "publish", id: 1, data: "one" },
-    { type: "publish", id: 1, data: { two: 2 } },
-    { type: "publish", id: 1, bytes: "/w==" },
+    { type: "publish", id: 1, ref: 1, data: "one" },
+    { type: "publish", id: 1, ref: 2, data: { two: 2 } },
+    { type: "publish", id: 1, ref: 3, bytes: "/w==" },
   ]);
   await rig.close();
 });
@@ -55,13 +55,13 @@ test("C11 what waits for long is sent all the same, and then nothing stays", asy
   expect(waiting.outcome).toBe("waits");
   rig.network.down.clear();
   await rig.pass(60_000, 1_000);
-  expect(waiting.outcome).toBe("sent");
+  expect(waiting.outcome).toBe("published");
   expect(rig.iad.frames.map(({ type }) => type)).toEqual(["subscribe", "publish", "unsubscribe"]);
   expect(rig.network.sockets.size).toBe(0);
   await rig.close();
 });
 
-test("C11 what was handed over is not sent again after a reconnect, and what was not is", async () => {
+test("C11 what was sent is not sent again after a reconnect, and what was not is", async () => {
   const rig = new Rig();
   new Ear(rig.chat);
   await rig.settle();
@@ -74,7 +74,11 @@ test("C11 what was handed over is not sent again after a reconnect, and what was
   await rig.settle();
   const waiting = watch(rig.chat.publish("waits"));
   await rig.pass(5_000);
-  expect([handed.outcome, lost.outcome, waiting.outcome]).toEqual(["sent", "sent", "sent"]);
+  expect([handed.outcome, lost.outcome, waiting.outcome]).toEqual([
+    "outcome_unknown",
+    "outcome_unknown",
+    "published",
+  ]);
   expect(rig.iad.of("publish").map(({ data }) => data)).toEqual(["waits"]);
   await rig.close();
 });
@@ -96,8 +100,8 @@ test("C10 past maxEnqueuedMessages publishing says so, over all topics of the cl
   ).toBe("queue_full");
   rig.network.down.clear();
   await rig.pass(3_000);
-  expect(waiting.map(({ outcome }) => outcome)).toEqual(["sent", "sent", "sent"]);
-  await Promise.all([1, 2, 3, 4, 5].map((n) => rig.chat.publish(n)));
+  expect(waiting.map(({ outcome }) => outcome)).toEqual(["published", "published", "published"]);
+  await Promise.all([rig.settle(), ...[1, 2, 3, 4, 5].map((n) => rig.chat.publish(n))]);
   expect(new Set(rig.iad.of("subscribe").map(({ object }) => object))).toEqual(
     new Set(["room/lobby", "room/other"]),
   );
@@ -116,7 +120,7 @@ test("C10 a socket that is full holds back what is published", async () => {
   expect(outcomes.map(({ outcome }) => outcome)).toEqual(["waits", "waits", "queue_full"]);
   socket.bufferedAmount = 0;
   await rig.pass(100, 50);
-  expect(outcomes.map(({ outcome }) => outcome)).toEqual(["sent", "sent", "queue_full"]);
+  expect(outcomes.map(({ outcome }) => outcome)).toEqual(["published", "published", "queue_full"]);
   expect(rig.iad.of("publish").map(({ data }) => data)).toEqual([1, 2]);
   await rig.close();
 });
@@ -155,7 +159,7 @@ test("C10 a message that no host takes costs the message and not the connection"
   const rig = new Rig();
   const ear = new Ear(rig.chat);
   await rig.settle();
-  const outcomes = ["x".repeat(2 ** 20), "ü".repeat(2 ** 19), () => 1, undefined].map((message) =>
+  const outcomes = ["x".repeat(16_000_000), "ü".repeat(8_000_000), () => 1, undefined].map((message) =>
     watch(rig.chat.publish(message)),
   );
   await rig.settle();
@@ -171,13 +175,84 @@ test("C10 a message that no host takes costs the message and not the connection"
   await rig.close();
 });
 
-test("C11 what the host does not take is told to the topic's subscribers", async () => {
+test("C11 what the host does not take is not published, and says why", async () => {
   const rig = new Rig();
-  rig.iad.failsPublish = () => ({ code: "invalid_input", detail: "it does not match the schema" });
+  rig.iad.failsPublish = (message) =>
+    message === "wrong" ? { code: "invalid_input", detail: "it does not match the schema" } : undefined;
   const ear = new Ear(rig.chat);
   await rig.settle();
-  await rig.chat.publish({ wrong: true });
+  const wrong = rig.chat.publish("wrong").catch((error) => error);
+  const right = watch(rig.chat.publish("right"));
   await rig.settle();
-  expect(ear.notes).toEqual(["subscribed", "failed: it does not match the schema"]);
+  expect(await wrong).toMatchObject({
+    code: "not_published",
+    message: "Not published: it does not match the schema",
+    problem: { code: "invalid_input" },
+  });
+  expect([right.outcome, ear.notes]).toEqual(["published", ["subscribed", "right"]]);
+  await rig.close();
+});
+
+test("C11 a message is published once the host says so, and where it stands is told with it", async () => {
+  const rig = new Rig();
+  const ear = new Ear(rig.chat);
+  await rig.settle();
+  rig.iad.isHolding = true;
+  const published = rig.chat.publish("held");
+  const seen = watch(published);
+  await rig.settle();
+  expect([ear.messages, seen.outcome]).toEqual([["held"], "waits"]);
+  for (const answer of rig.iad.held.splice(0)) answer();
+  expect(await Promise.all([published, rig.settle()])).toEqual([
+    { position: ear.subscription.position },
+    undefined,
+  ]);
+  await rig.close();
+});
+
+test("C11 what the host had not answered when it was lost may be published or not, and is not sent again", async () => {
+  const rig = new Rig();
+  new Ear(rig.chat);
+  await rig.settle();
+  rig.iad.isHolding = true;
+  const [first, second] = [watch(rig.chat.publish(1)), watch(rig.chat.publish(2))];
+  await rig.settle();
+  rig.iad.drop(1012);
+  await rig.pass(2_000);
+  expect([first.outcome, second.outcome]).toEqual(["outcome_unknown", "outcome_unknown"]);
+  for (const answer of rig.iad.held.splice(0)) answer();
+  rig.iad.isHolding = false;
+  const third = watch(rig.chat.publish(3));
+  await rig.settle();
+  expect(third.outcome).toBe("published");
+  expect(rig.iad.of("publish").map(({ data }) => data)).toEqual([1, 2, 3]);
+  await rig.close();
+});
+
+test("C10 C11 256 messages of a topic wait for their answer, then as many as may be enqueued, and no more", async () => {
+  const rig = new Rig({ maxEnqueuedMessages: 10 });
+  new Ear(rig.chat);
+  await rig.settle();
+  rig.iad.isHolding = true;
+  const outcomes = Array.from({ length: 267 }, (_, n) => watch(rig.chat.publish(n)));
+  await rig.settle();
+  expect([rig.iad.of("publish").length, outcomes.at(-1)?.outcome]).toEqual([256, "queue_full"]);
+  rig.iad.isHolding = false;
+  for (const answer of rig.iad.held.splice(0)) answer();
+  await rig.settle();
+  expect(rig.iad.of("publish").map(({ data }) => data)).toEqual(Array.from({ length: 266 }, (_, n) => n));
+  expect(outcomes.slice(0, -1).every(({ outcome }) => outcome === "published")).toBe(true);
+  await rig.close();
+});
+
+test("C11 whoever only publishes stays subscribed until it is answered", async () => {
+  const rig = new Rig();
+  rig.iad.isHolding = true;
+  const slow = watch(rig.chat.publish("slow"));
+  await rig.pass(12_000, 1_000);
+  expect([slow.outcome, rig.iad.of("unsubscribe").length]).toEqual(["waits", 0]);
+  for (const answer of rig.iad.held.splice(0)) answer();
+  await rig.pass(6_000, 1_000);
+  expect([slow.outcome, rig.iad.of("unsubscribe").length]).toEqual(["published", 1]);
   await rig.close();
 });

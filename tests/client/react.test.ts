@@ -162,8 +162,7 @@ test("C18 a component publishes, and is told why it cannot listen", async () => 
   await render(watch.component);
   await settle(rig);
   await act(async () => {
-    await watch.view?.publish({ from: "ann" });
-    await rig.settle();
+    await Promise.all([watch.view?.publish({ from: "ann" }), rig.settle()]);
   });
   expect(watch.view?.messages).toEqual([{ from: "ann" }]);
   rig.iad.refuses = () => ({ status: 403, error: { detail: "not for you" } });

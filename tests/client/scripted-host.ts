@@ -7,7 +7,7 @@ export type ClientFrame =
   | { type: "hello"; headers: Record<string, string> }
   | SubscribeFrame
   | { type: "unsubscribe"; id: number }
-  | { type: "publish"; id: number; data?: unknown; text?: string; bytes?: string }
+  | { type: "publish"; id: number; ref?: number; data?: unknown; text?: string; bytes?: string }
   | { type: "ping" };
 
 export interface SubscribeFrame {
@@ -199,13 +199,17 @@ export class HostConnection {
       if (known === id) return this.end(object, topic, 1000);
   }
 
-  #publish({ id, data, text, bytes }: ClientFrame & { type: "publish" }): void {
+  #publish({ id, ref, data, text, bytes }: ClientFrame & { type: "publish" }): void {
     const subscription = [...this.subscriptions.values()].find((known) => known.id === id);
     if (!subscription) return;
     const error = this.#host.failsPublish?.(data ?? text);
-    if (error) return this.send({ type: "failed", id, error });
+    if (error) return this.send({ type: "failed", id, ref, error });
     const message = bytes === undefined ? (text ?? data) : Uint8Array.fromBase64(bytes);
-    this.#host.publish(subscription.object, subscription.topic, message);
+    const { object, topic } = subscription;
+    this.#host.publish(object, topic, message);
+    const answer = { type: "published", id, ref, position: this.#host.topic(object, topic).position };
+    if (this.#host.isHolding) this.#host.held.push(() => this.send(answer));
+    else this.send(answer);
   }
 }
 
@@ -219,6 +223,9 @@ export class ScriptedHost {
   peers: readonly ScriptedHost[] = [];
   /** Reads, and says nothing. */
   isSilent = false;
+  /** Says of nothing that it is published, until `held` is called. */
+  isHolding = false;
+  readonly held: (() => void)[] = [];
   /** Greets whoever comes. */
   greets = true;
   /** How a subscription is refused; undefined where it is not. */

@@ -40,11 +40,20 @@ export class NamespaceWays implements Ways {
   static async open(): Promise<NamespaceWays> {
     const ways = new NamespaceWays();
     open.add(ways);
-    const bridge = `${ways.#prefix}b`;
+    const { bridge } = ways;
     await ip("link", "add", bridge, "type", "bridge");
     await ip("addr", "add", `${ways.#subnet}.1/24`, "dev", bridge);
     await ip("link", "set", bridge, "up");
     return ways;
+  }
+
+  get bridge(): string {
+    return `${this.#prefix}b`;
+  }
+
+  /** What `ip netns` calls them. */
+  get namespaces(): readonly string[] {
+    return this.#namespaces;
   }
 
   get primaryAddress(): string {
@@ -57,7 +66,7 @@ export class NamespaceWays implements Ways {
       this.#namespaces.push(name);
       await ip("netns", "add", name);
       await ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name);
-      await ip("link", "set", name, "master", `${this.#prefix}b`, "up");
+      await ip("link", "set", name, "master", this.bridge, "up");
       await ip("-n", name, "addr", "add", `${this.#addressOf(index)}/24`, "dev", "eth0");
       await ip("-n", name, "link", "set", "eth0", "up");
       await ip("-n", name, "link", "set", "lo", "up");
@@ -80,8 +89,12 @@ export class NamespaceWays implements Ways {
 
   removeNow(): void {
     open.delete(this);
-    for (const name of this.#namespaces) Bun.spawnSync(["ip", "netns", "del", name]);
-    Bun.spawnSync(["ip", "link", "del", `${this.#prefix}b`]);
+    for (const name of this.#namespaces) {
+      // By itself it goes with its namespace, which the kernel keeps until the last connection in it has timed out.
+      Bun.spawnSync(["ip", "link", "del", name]);
+      Bun.spawnSync(["ip", "netns", "del", name]);
+    }
+    Bun.spawnSync(["ip", "link", "del", this.bridge]);
   }
 
   #addressOf(index: number): string {

@@ -18,7 +18,11 @@ export type OffenceKind =
   | "refused"
   | "needless"
   | "absent"
-  | "unsettled";
+  | "unsettled"
+  | "contradiction"
+  | "two copies"
+  | "unavailable"
+  | "ended";
 
 /** Offences in a report; how many there are is said in any case. */
 const offencesShownMax = 40;

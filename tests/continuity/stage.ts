@@ -21,6 +21,9 @@ export interface StageOptions {
   readonly leaseTtlMs?: number;
   /** From the root of the project; default: classes made for these tests, which `startAt` and `owner` need. */
   readonly objectsFolder?: string;
+  /** The root of the tree whose hosts they are. Default: this project's. */
+  readonly tree?: string;
+  readonly env?: Readonly<Record<string, string>>;
   /** Whether ways between hosts will be cut. */
   readonly cutsWays?: boolean;
 }
@@ -51,7 +54,7 @@ export class Stage {
 
   static async open(options: StageOptions = {}): Promise<Stage> {
     const ways = options.cutsWays === true ? await openWays() : undefined;
-    const sqld = await Sqld.start(undefined, ways?.kind === "namespaces" ? "0.0.0.0" : undefined);
+    const sqld = await Sqld.start(undefined, ways?.kind === "namespaces" ? { address: "0.0.0.0" } : {});
     const directoryUrl = `http://${ways?.primaryAddress ?? "127.0.0.1"}:${sqld.port}`;
     const hosts: HostProcess[] = [];
     const stage = new Stage(sqld, hosts, ways);
@@ -65,8 +68,10 @@ export class Stage {
             env: {
               STATEFUL_ADMIN_TOKEN: adminToken,
               STATEFUL_LOG: process.env.CONTINUITY_LOGS ?? "info",
+              ...options.env,
               ...env,
             },
+            ...(options.tree === undefined ? {} : { tree: options.tree }),
             ...(address === undefined ? {} : { address }),
             ...(runner === undefined ? {} : { runner }),
             ...(preload === undefined ? {} : { preload }),

@@ -23,6 +23,8 @@ export interface DirectoryRig {
    * Absent where the thing cannot be done, with the reason in the rig.
    */
   readonly backup?: () => Promise<() => Promise<void>>;
+  /** The clock is set back by that much: the directory's time is ahead of it. Absent where nothing reaches behind the port. */
+  readonly setClockBack?: (byMs: number) => Promise<void>;
   /** An empty directory from here on. */
   reset(): Promise<void>;
   stop(): Promise<void>;
@@ -31,7 +33,7 @@ export interface DirectoryRig {
 /** Of a host that is alive for as long as a schedule lasts, without being renewed, however slow the machine is. */
 const longTtlMs = 60_000;
 /** Of a host that is to expire, from when it has done what it had to do. */
-const lastTtlMs = 100;
+export const lastTtlMs = 100;
 /** The shortest lease time that schedules count in, and how many times as long as one of everything it is. */
 const ttlMsMin = 400;
 const ttlPerRehearsal = 4;
@@ -79,6 +81,12 @@ export class Cluster {
       await restore();
       for (const host of this.#hosts) host.directory = this.#connect();
     };
+  }
+
+  /** Before any host has opened a session. */
+  async setClockBack(byMs: number): Promise<void> {
+    if (this.#rig.setClockBack === undefined) throw new Error("the clock of this directory cannot be set");
+    await this.#rig.setClockBack(byMs);
   }
 
   /** `host` is heard for the last time. Resolves when it has expired at the directory, while `witness` stays alive. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { until } from "../support/wait.ts";
-import { Cluster, type DirectoryRig, idle, newObject, wonBy } from "./directory-cluster.ts";
+import { Cluster, type DirectoryRig, idle, lastTtlMs, newObject, wonBy } from "./directory-cluster.ts";
 import { formerOwners, moves } from "./move-contract.ts";
 
 /** The rules of infra/lease/README.md, asked of one implementation. */
@@ -37,10 +37,28 @@ export function directoryContract(name: string, start: () => Promise<DirectoryRi
       expect(rig.backup === undefined).toBe(name.includes("replica"));
     });
     if (!name.includes("replica")) lostMemory(schedule);
+    if (name === "memory" || name.includes("primary over")) clocks(schedule);
   });
 }
 
 type Schedule = (title: string, run: (cluster: Cluster) => Promise<void>) => void;
+
+function clocks(schedule: Schedule): void {
+  schedule(
+    "L3 after the clock was set back by an hour a dead host is still missed, and not before its time",
+    async (cluster) => {
+      await cluster.setClockBack(3_600_000);
+      const object = newObject();
+      const [taker, old] = [await cluster.host(), await cluster.host()];
+      const before = wonBy(old, await old.acquire(object));
+      const startMs = performance.now();
+      await cluster.expire(old, taker);
+      // At half the clock's pace, however many ask meanwhile.
+      expect(performance.now() - startMs).toBeGreaterThan(1.8 * lastTtlMs);
+      expect(wonBy(taker, await taker.acquire(object)).epoch).toBeGreaterThan(before.epoch);
+    },
+  );
+}
 
 function sessions(schedule: Schedule): void {
   schedule(

@@ -23,6 +23,7 @@ export async function memoryRig(): Promise<DirectoryRig> {
       const copy = directory.copy();
       return async () => directory.restore(copy);
     },
+    setClockBack: async (byMs) => directory.restore({ ...directory.copy(), now: Date.now() + byMs }),
     reset: async () => {
       directory = new MemoryDirectory(systemClock);
     },
@@ -59,6 +60,12 @@ export async function serverRig(url: (sqld: Sqld) => string): Promise<DirectoryR
     connect: () => connectDirectory({ ...patientLimits, url: url(sqld) }),
     disconnect,
     backup: () => sqld.backup(),
+    setClockBack: async (byMs) => {
+      const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 });
+      const args = { now: BigInt(Date.now() + byMs) };
+      await connection.batch([statement("UPDATE directory SET now = :now", args)]);
+      await connection.close();
+    },
     reset: () => clearServer(sqld),
     stop: () => sqld.stop(),
   };

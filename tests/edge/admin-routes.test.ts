@@ -158,6 +158,39 @@ describe("who is let in", () => {
     }
   });
 
+  test("E34 outside dev anybody is told where an object lives, and only an operator why", async () => {
+    const shut = await startCluster({
+      ...{ classes: [box], regions: ["iad", "ams"] },
+      config: { adminToken: token, isDev: false },
+    });
+    try {
+      await fetch(shut.url("iad", "/box/seen"));
+      const explained = async (region: string, headers = {}) =>
+        (await fetch(shut.url(region, "/-/explain/box/seen"), { headers })).json();
+      for (const region of ["iad", "ams"]) {
+        for (const authorization of ["", "Bearer", `Bearer ${token}x`, `Basic ${token}`]) {
+          const told = await explained(region, authorization === "" ? {} : { authorization });
+          expect(Object.keys(told).sort()).toEqual(["askedFrom", "object", "owner"]);
+          expect(told.owner).toMatchObject({ region: "iad" });
+        }
+        const whole = await explained(region, { authorization: `Bearer ${token}` });
+        expect(whole.candidates.map((each: { load: number }) => typeof each.load)).toEqual([
+          "number",
+          "number",
+        ]);
+      }
+      expect(Object.keys(await (await fetch(shut.url("iad", "/-/health"))).json()).sort()).toEqual([
+        "hostId",
+        "hosts",
+        "objects",
+        "region",
+        "status",
+      ]);
+    } finally {
+      await shut.stop();
+    }
+  });
+
   test("the token is in no log", async () => {
     await admin("/-/objects/box/log/storage?key=a", { json: 1 });
     await admin("/-/objects/box/log/state", { bearer: `${token}-wrong` });

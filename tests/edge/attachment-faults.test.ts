@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { StatefulError } from "../../infra/lib/errors.ts";
 import { interruptedLimitMs } from "../../infra/edge/served-edge.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { EdgeRig } from "../support/edge-rig.ts";
 import { FakeClient } from "../support/fake-client.ts";
 
@@ -157,6 +158,7 @@ test("an edge that takes everything and never says what it has applied does not 
   let sent = 0;
   const channel = {
     isOpen: true,
+    link: { version: linkVersions.newest },
     send: () => {
       sent++;
       return true;
@@ -172,6 +174,7 @@ test("an edge that takes everything and never says what it has applied does not 
     {
       clock: rig.clock,
       isGone: () => false,
+      versionOf: () => linkVersions.newest,
       interrupted: () => undefined,
       buried: () => undefined,
       countPublish: () => undefined,

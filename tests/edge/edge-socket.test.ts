@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import type { SocketOwner } from "../../infra/edge/edge-socket.ts";
 import { nativeTopic } from "../../infra/edge/edge-socket.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { anyAddress } from "../support/any-address.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { FakeClient } from "../support/fake-client.ts";
@@ -29,6 +30,7 @@ function edge(changes: { socketsMax?: number; backpressureLimitBytes?: number } 
   const native: [string, SocketData][] = [];
   const publishNatively = (name: string, message: SocketData) => void native.push([name, message]);
   const sockets = new EdgeSockets({
+    addresses: anyAddress,
     ...{ clock, publishNatively, socketsMax: 10, backpressureLimitBytes: 1000 },
     ...{ seek: () => undefined, owns: () => undefined },
     ...changes,

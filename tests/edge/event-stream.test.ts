@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { SocketOwner } from "../../infra/edge/edge-socket.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { anyAddress } from "../support/any-address.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
@@ -31,6 +32,7 @@ function listen(backpressureLimitBytes = 1024) {
   const publishNatively = (name: string, message: SocketData) => void native.push([name, message]);
   const unowned = { seek: () => undefined, owns: () => undefined };
   const sockets = new EdgeSockets({
+    addresses: anyAddress,
     clock,
     publishNatively,
     socketsMax: 10,
@@ -159,6 +161,51 @@ test("a reader that keeps up is never broken off", async () => {
   }
   expect(owner.events).toEqual(["opened"]);
   socket.terminate();
+});
+
+test("a comment passes every 15 s where slow readers are not closed, too, and once for a stream of several topics", async () => {
+  const { response, clock, socket, sockets } = listen();
+  socket.listen("chat", { position: undefined, recovered: undefined, missed: [], slowReaders: "conflate" });
+  socket.subscribe("news");
+  socket.subscribe("more");
+  const reader = response.body?.getReader();
+  const next = async () => new TextDecoder().decode((await reader?.read())?.value);
+  await next(); // : connected
+  await next(); // subscribed
+  await clock.advance(30_500);
+  expect([await next(), await next()]).toEqual([": ping\n\n", ": ping\n\n"]);
+  sockets.stop();
+});
+
+test("T8 a message is encoded once for all event streams, however many wait for it", async () => {
+  const { join, sockets, response } = listen(1_000_000);
+  const others = Array.from({ length: 20 }, join);
+  const responses = [response, ...others.map((other) => other.response)];
+  const readers = responses.map(({ body }) => body?.getReader());
+  for (const reader of readers) await reader?.read();
+  for (const { socket } of others) socket.subscribe("chat");
+  sockets.publish(ref.key, said("chat", "x".repeat(1000)), 0);
+  const chunks = await Promise.all(readers.slice(1).map(async (reader) => (await reader?.read())?.value));
+  expect(chunks[0]?.length).toBeGreaterThan(1000);
+  expect(new Set(chunks.map((chunk) => chunk?.buffer)).size).toBe(1);
+  sockets.stop();
+});
+
+test("E32 an event stream of which nothing is taken for two minutes, though something waits, is broken off", async () => {
+  const { response, clock, socket, owner, sockets, join } = listen();
+  socket.subscribe("chat");
+  const slow = join();
+  slow.socket.subscribe("chat");
+  const reader = slow.response.body?.getReader();
+  sockets.publish(ref.key, said("chat", "news"), 0);
+  for (let n = 0; n < 4; n++) {
+    await clock.advance(30_250);
+    await reader?.read(); // a little now and then is enough
+  }
+  expect(owner.events).toEqual(["opened", [4408, "The reader is too slow."]]);
+  expect(slow.owner.events).toEqual(["opened"]);
+  await expect(response.text()).rejects.toThrow();
+  sockets.stop();
 });
 
 test("a comment passes every 15 s, so that no proxy takes the stream for dead", async () => {

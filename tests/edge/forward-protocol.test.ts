@@ -15,6 +15,7 @@ import {
   type ForwardHead,
 } from "../../infra/edge/forward-protocol.ts";
 import { errorCodes, StatefulError } from "../../infra/lib/errors.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { packValue, unpackChecked } from "../../infra/link/msgpack.ts";
 import { expectSound } from "../support/sound.ts";
 
@@ -92,7 +93,7 @@ test("a refusal carries code, message, retry, details and owner, and never the c
           ...(retryAfterMs && { retryAfterMs }),
         };
         const arrived = decodeRefusal(
-          encodeRefusal({ error: new StatefulError(code, message, options), owner }),
+          encodeRefusal({ error: new StatefulError(code, message, options), owner }, linkVersions.newest),
         );
         expect(arrived.owner).toEqual(owner);
         expect(arrived.error).toMatchObject({ code, message, details: { reason: "x" } });
@@ -149,7 +150,7 @@ describe("hostile bytes are bad_request and nothing else", () => {
     const whole = encodeWhole({ status: 200, headers: [["a", "b"]] }, new Uint8Array());
     for (let length = 0; length < whole.length; length++)
       expectMalformed(() => decodeWhole(whole.subarray(0, length)));
-    const refusal = encodeRefusal({ error: new StatefulError("not_owner", "no"), owner: undefined });
+    const refusal = encodeRefusal({ error: new StatefulError("not_owner", "no"), owner: undefined }, 1);
     for (let length = 0; length < refusal.length; length++)
       expectMalformed(() => decodeRefusal(refusal.subarray(0, length)));
   });

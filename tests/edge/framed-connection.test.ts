@@ -4,7 +4,7 @@ import { subscriptionsMax } from "../../infra/edge/framed-connection.ts";
 import { earlyBytesMax, earlyCountMax } from "../../infra/edge/framed-topic.ts";
 import { refusalLimitMs } from "../../infra/edge/refusal.ts";
 import { problem, StatefulError } from "../../infra/lib/errors.ts";
-import { publishedOn, publishFailure } from "../../infra/object/subscription-message.ts";
+import { saidOn, publishDone, publishFailure } from "../../infra/object/subscription-message.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { FramedRig } from "../support/framed-rig.ts";
 import { said } from "../support/topic-message.ts";
@@ -289,25 +289,29 @@ describe("E28 one subscription", () => {
     ]);
   });
 
-  test("publishes in three forms, and is told what is not taken", () => {
+  test("publishes in three forms, and is told what became of it", () => {
     const client = new FramedRig().connect();
     const asked = client.ask("room/a").begin();
     client.say({ type: "publish", id: 1, data: null });
     client.say({ type: "publish", id: 1, data: "text" });
     client.say({ type: "publish", id: 1, text: "j" });
-    client.say({ type: "publish", id: 1, bytes: "AP8=" });
-    client.say({ type: "publish", id: 7, bytes: "" });
-    asked.socket.send(publishFailure(new StatefulError("invalid_input", "No.")));
+    client.say({ type: "publish", id: 1, bytes: "AP8=", ref: 12 });
+    client.say({ type: "publish", id: 7, bytes: "", ref: 13 });
+    asked.socket.send(publishFailure(new StatefulError("invalid_input", "No."), undefined));
+    asked.socket.send(publishDone(12, "h.1"));
+    asked.socket.send(publishDone(14, undefined));
     const messages = asked.events.slice(1) as SocketData[]; // after "opened" it was told of messages alone
-    expect(messages.map(publishedOn)).toEqual([
-      { data: "null", form: "json" },
-      { data: '"text"', form: "json" },
-      { data: "j", form: "text" },
-      { data: new Uint8Array([0, 255]), form: "bytes" },
+    expect(messages.map(saidOn)).toEqual([
+      { payload: { data: "null", form: "json" }, ref: undefined },
+      { payload: { data: '"text"', form: "json" }, ref: undefined },
+      { payload: { data: "j", form: "text" }, ref: undefined },
+      { payload: { data: new Uint8Array([0, 255]), form: "bytes" }, ref: 12 },
     ]);
     expect(client.frames.slice(1)).toMatchObject([
-      { type: "failed", id: 7, error: { code: "not_found" } },
+      { type: "failed", id: 7, ref: 13, error: { code: "not_found" } },
       { type: "failed", id: 1, error: { code: "invalid_input", detail: "No." } },
+      { type: "published", id: 1, ref: 12, position: "h.1" },
+      { type: "published", id: 1, ref: 14 },
     ]);
   });
 
@@ -317,8 +321,8 @@ describe("E28 one subscription", () => {
     const [first, second] = [client.ask("room/a"), client.ask("room/b")];
     for (const text of ["1", "2"]) client.say({ type: "publish", id: 1, text });
     first.accept();
-    expect(first.events).toEqual(["opened", "t1", "t2"]);
-    const long = "x".repeat(earlyBytesMax / 2 - 1);
+    expect(first.events).toEqual(["opened", "t:1", "t:2"]);
+    const long = "x".repeat(earlyBytesMax / 2 - 2);
     for (let n = 0; n < 3; n++) client.say({ type: "publish", id: 2, text: long });
     expect(client.frames).toEqual([]);
     client.say({ type: "publish", id: 2, text: "" });
@@ -490,7 +494,7 @@ describe("E30 what is bounded", () => {
     client.say({ type: "publish", id: 1, text: `\\"${"[".repeat(1000)}` });
     const list = `${"[".repeat(127)}${"]".repeat(127)}`;
     client.connection.received(`{"type":"publish","id":1,"data":${list}}`);
-    expect([client.socket.closing, asked.events.at(-1)]).toEqual([undefined, `j${list}`]);
+    expect([client.socket.closing, asked.events.at(-1)]).toEqual([undefined, `j:${list}`]);
     client.connection.received(`{"type":"publish","id":1,"data":[${list}]}`);
     expect(client.socket.closing?.[0]).toBe(1008);
   });

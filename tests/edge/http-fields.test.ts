@@ -31,6 +31,28 @@ test("E8 fields of the connection stay behind, all others go on, whatever their 
   ]);
 });
 
+test("E8 no client has what its proxy or its browser says of it taken away by calling it the connection's", () => {
+  const said = {
+    authorization: "Bearer y",
+    cookie: "a=1",
+    "fly-client-ip": "203.0.113.7",
+    origin: "https://evil.example",
+  };
+  const more = {
+    forwarded: "for=203.0.113.7",
+    host: "edge.example",
+    "x-forwarded-for": "203.0.113.7",
+    "x-real-ip": "203.0.113.7",
+  };
+  const fields = { ...said, ...more };
+  const headers = new Headers({
+    ...fields,
+    "x-private": "1",
+    connection: `${Object.keys(fields).join(", ")}, X-Private`,
+  });
+  expect(Object.fromEntries(forwardedHeaders(headers))).toEqual(fields);
+});
+
 test("every cookie that is set stays a field of its own", () => {
   const headers = new Headers();
   headers.append("set-cookie", "a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT");

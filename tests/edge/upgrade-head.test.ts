@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { ChannelSender } from "../../infra/edge/channel-sender.ts";
 import { Dispatcher, type DispatcherSetup } from "../../infra/edge/dispatcher.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { anyAddress } from "../support/any-address.ts";
 import { keptHeadsBytesMax, upgradeHeadBytesMax, upgradeHeadOf } from "../../infra/edge/upgrade-head.ts";
 import { partLengthMax } from "../../infra/edge/message-parts.ts";
 import { encodeHeadOf } from "../../infra/edge/socket-records.ts";
@@ -24,6 +25,7 @@ const longestCookie =
 
 function edgeSockets(): EdgeSockets {
   return new EdgeSockets({
+    addresses: anyAddress,
     ...{ clock: new VirtualClock(), socketsMax: 1_000_000, backpressureLimitBytes: 1000 },
     ...{ seek: () => undefined, owns: () => undefined, publishNatively: () => undefined },
   });
@@ -31,8 +33,9 @@ function edgeSockets(): EdgeSockets {
 
 /** An upgrade at the edge of a host on which nothing lives. */
 async function answerTo(request: Request, sockets: EdgeSockets): Promise<Response | undefined> {
+  const known = { sockets, table: { live: () => undefined }, originsOf: () => undefined, log: silentLog };
   // An upgrade that is refused for its head asks for nothing else.
-  const setup = { sockets, table: { live: () => undefined }, log: silentLog } as unknown as DispatcherSetup;
+  const setup = known as unknown as DispatcherSetup;
   const frontend = { upgrade: () => false, clientAddress: () => "::1" };
   return new Dispatcher(setup).handle(request, frontend);
 }

@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { jsonLog } from "../../apps/server/log-lines.ts";
+import { callsPerTurn, Turns } from "../../infra/host/turns.ts";
 import { objectCalls } from "../../infra/host/object-calls.ts";
+import { systemClock } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { until } from "../support/wait.ts";
 import { connectTo, fetchFrom, ObjectHost } from "./object-host.ts";
@@ -39,7 +41,7 @@ test("H3 L3 a call to another object does not leave an activation whose session 
   const calls = objectCalls(async (request) => {
     called.push(new URL(request.url).pathname);
     return new Response("called");
-  });
+  }, new Turns(systemClock, callsPerTurn));
   const other = object("other").post("/note", () => "noted");
   let isOver = false;
   const objects = calls([], () => {

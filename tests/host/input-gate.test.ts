@@ -1,15 +1,18 @@
 import { expect, test } from "bun:test";
-import { type GateVisitor, InputGate } from "../../infra/host/input-gate.ts";
+import { callWaitMaxMs, type GateVisitor, InputGate } from "../../infra/host/input-gate.ts";
+import { systemClock } from "../../infra/lib/clock.ts";
+import { WaitingCalls } from "../../infra/host/waiting-calls.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
+import { VirtualClock } from "../support/virtual-clock.ts";
 
 const visitor = (chain: readonly string[] = []): GateVisitor => ({ objectKey: "box/a", chain });
 
 test("who finds the gate free enters at once, without a promise", () => {
-  expect(new InputGate(setImmediate).enter(visitor(), true)).toBeUndefined();
+  expect(new InputGate(systemClock, new WaitingCalls()).enter(visitor(), true)).toBeUndefined();
 });
 
 test("H4 who waits enters in the order of arrival, one at a time", async () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock, new WaitingCalls());
   const [first, second, third] = [visitor(), visitor(), visitor()];
   const inside: string[] = [];
   gate.enter(first, true);
@@ -28,7 +31,7 @@ test("H4 who waits enters in the order of arrival, one at a time", async () => {
 });
 
 test("leaving without being inside lets nobody in", async () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock, new WaitingCalls());
   gate.enter(visitor(), true);
   let isInside = false;
   const waiting = visitor();
@@ -44,7 +47,7 @@ test("leaving without being inside lets nobody in", async () => {
 });
 
 test("H4 a call that comes back to an object which waits for it is refused at once", () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock, new WaitingCalls());
   gate.enter(visitor(), true);
   expect(() => gate.enter(visitor(["box/a", "box/b"]), true)).toThrow(
     expect.objectContaining({
@@ -54,14 +57,83 @@ test("H4 a call that comes back to an object which waits for it is refused at on
   );
 });
 
+test("H4 objects whose calls would wait for each other are told at once, however long the way round", () => {
+  const calls = new WaitingCalls();
+  const keys = ["box/a", "box/b", "box/c", "box/d"];
+  const gates = keys.map(() => new InputGate(systemClock, calls));
+  // Each is busy with an event of its own …
+  for (const [n, objectKey] of keys.entries()) gates[n]?.enter({ objectKey, chain: [] }, true);
+  // … and calls the next. The last closes the circle.
+  const call = (n: number, objectKey: string) =>
+    gates[n]?.enter({ objectKey, chain: [keys[n - 1] ?? "box/d"] }, true);
+  for (const n of [1, 2, 3]) expect(call(n, keys[n] ?? "")).toBeInstanceOf(Promise);
+  expect(() => call(0, "box/a")).toThrow(
+    expect.objectContaining({
+      code: "call_cycle",
+      message: expect.stringContaining("box/d → box/a → box/b → box/c → box/d"),
+    }),
+  );
+});
+
+test("H4 a call that comes back to the caller of its caller, by way of another's call, is told as well", () => {
+  const calls = new WaitingCalls();
+  const [a, c] = [new InputGate(systemClock, calls), new InputGate(systemClock, calls)];
+  // An event of a has called b, which lets many in; another is busy at c, has called d, and that calls a.
+  a.enter({ objectKey: "box/a", chain: [] }, true);
+  c.enter({ objectKey: "box/c", chain: [] }, true);
+  expect(a.enter({ objectKey: "box/a", chain: ["box/c", "box/d"] }, true)).toBeInstanceOf(Promise);
+  expect(() => c.enter({ objectKey: "box/c", chain: ["box/a", "box/b"] }, true)).toThrow(
+    expect.objectContaining({ code: "call_cycle" }),
+  );
+});
+
+test("H4 calls that wait for one who waits for nobody of them wait on", () => {
+  const calls = new WaitingCalls();
+  const [a, b] = [new InputGate(systemClock, calls), new InputGate(systemClock, calls)];
+  a.enter({ objectKey: "box/a", chain: [] }, true);
+  b.enter({ objectKey: "box/b", chain: ["box/x"] }, true);
+  expect(b.enter({ objectKey: "box/b", chain: ["box/a"] }, true)).toBeInstanceOf(Promise);
+  // Not of the event that is inside at b: that one has come from x.
+  expect(a.enter({ objectKey: "box/a", chain: ["box/b"] }, true)).toBeInstanceOf(Promise);
+});
+
+test("H4 a call waits for its turn for a while and no longer; whoever is no call waits on", async () => {
+  const clock = new VirtualClock();
+  const gate = new InputGate(clock, new WaitingCalls());
+  const inside = visitor();
+  gate.enter(inside, true);
+  const call = Promise.resolve(gate.enter(visitor(["box/b"]), true)).catch((error) => error);
+  let hasEntered = false;
+  const request = Promise.resolve(gate.enter(visitor(), true)).then(() => {
+    hasEntered = true;
+  });
+  await clock.advance(callWaitMaxMs);
+  expect(await call).toMatchObject({ code: "queue_full", retryable: true });
+  expect(hasEntered).toBe(false);
+  gate.leave(inside);
+  await request;
+  expect(clock.timersLeft).toBe(0);
+});
+
+test("H4 a call that has its turn in time leaves no timer behind", async () => {
+  const clock = new VirtualClock();
+  const gate = new InputGate(clock, new WaitingCalls());
+  const inside = visitor();
+  gate.enter(inside, true);
+  const call = Promise.resolve(gate.enter(visitor(["box/b"]), true));
+  gate.leave(inside);
+  await call;
+  expect(clock.timersLeft).toBe(0);
+});
+
 test("a chain through other objects only waits like anyone else", () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock, new WaitingCalls());
   gate.enter(visitor(), true);
   expect(gate.enter(visitor(["box/b", "box/c"]), true)).toBeInstanceOf(Promise);
 });
 
 test("a closed gate refuses who waits and who comes later, with the first cause", async () => {
-  const gate = new InputGate(setImmediate);
+  const gate = new InputGate(systemClock, new WaitingCalls());
   gate.enter(visitor(), true);
   const waiting = gate.enter(visitor(), true);
   gate.close(new StatefulError("session_over", "first"));
@@ -76,7 +148,10 @@ test("a closed gate refuses who waits and who comes later, with the first cause"
 class Turns {
   readonly inside: string[] = [];
   readonly #due: (() => void)[] = [];
-  readonly gate = new InputGate((callback) => this.#due.push(callback));
+  readonly gate = new InputGate(
+    { ...systemClock, nextTurn: (callback) => void this.#due.push(callback) },
+    new WaitingCalls(),
+  );
 
   enter(name: string, holds = false, who = visitor()): GateVisitor {
     const entered = this.gate.enter(who, holds);

@@ -6,6 +6,7 @@ import { MemoryCheck } from "../../infra/host/memory-check.ts";
 import { type CallObject, objectCalls } from "../../infra/host/object-calls.ts";
 import { OpenEvent } from "../../infra/host/open-event.ts";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
+import { callsPerTurn, Turns } from "../../infra/host/turns.ts";
 import type {
   EdgeEvents,
   EdgeName,
@@ -91,7 +92,10 @@ export class ObjectHost {
       log: this.log,
       isDraining: () => this.isDraining,
       load: () => this.load,
-      callsFrom: objectCalls((request, chain) => this.call(request, chain)),
+      callsFrom: objectCalls(
+        (request, chain) => this.call(request, chain),
+        new Turns(this.clock, callsPerTurn),
+      ),
       stores: this.stores,
       version: "test",
       edgePorts: this.edgePorts,

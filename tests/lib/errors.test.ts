@@ -58,6 +58,15 @@ describe("the table of codes", () => {
 });
 
 describe("problem details (RFC 9457)", () => {
+  test("says when to come again wherever that is allowed, and never where it is not", () => {
+    for (const { code, retry } of errorCodes()) {
+      const answer = problem(new StatefulError(code, "It broke."));
+      expect(answer.headers.get("retry-after"), code).toBe(retry ? "1" : null);
+    }
+    const later = new StatefulError("queue_full", "It broke.", { retryAfterMs: 2500 });
+    expect(problem(later).headers.get("retry-after")).toBe("3");
+  });
+
   test("have the standard members and ours", () => {
     const error = new StatefulError("queue_full", "room/lobby has 1024 open events.", {
       details: { limit: 1024 },

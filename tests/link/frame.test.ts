@@ -9,9 +9,9 @@ import {
   frameBytesMax,
   type Hello,
   LinkProtocolError,
-  linkProtocolVersion,
   transportMessageBytesMax,
 } from "../../infra/link/frame.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { packValue } from "../../infra/link/msgpack.ts";
 
 function decode(message: Uint8Array): Frame[] {
@@ -52,13 +52,18 @@ function writeFrame(writer: FrameWriter, frame: Frame): void {
   }
 }
 
+function helloFrame(hello: object): Uint8Array {
+  const body = packValue(hello);
+  return Uint8Array.of(0, 0, (5 + body.length) >> 8, (5 + body.length) & 0xff, 1, 0, 0, 0, 0, ...body);
+}
+
 const u32 = fc.integer({ min: 0, max: channelIdMax });
 const channel = fc.integer({ min: 1, max: channelIdMax });
 const name = fc.string({ maxLength: 40 });
 const size = fc.integer({ min: 0, max: 2 ** 40 });
 
 const hello: fc.Arbitrary<Hello> = fc.record({
-  ...{ version: fc.constant(linkProtocolVersion), session: name, hostId: name, region: name, proof: name },
+  ...{ versions: fc.constant(linkVersions), session: name, hostId: name, region: name, proof: name },
   ...{
     dials: size,
     linkWindowBytes: size,
@@ -114,13 +119,14 @@ function comparable(frame: Frame): unknown {
   return frame.type === "data" ? { ...frame, bytes: [...frame.bytes] } : frame;
 }
 
-/** True where decoding ended as it may: with frames, or with the one error. */
+/** True where decoding ended as it may: with frames, or with one of the two errors. */
 function endsWell(message: Uint8Array): boolean {
   try {
     decode(message);
     return true;
   } catch (thrown) {
     if (thrown instanceof LinkProtocolError) return true;
+    if (thrown instanceof StatefulError && thrown.code === "version_mismatch") return true;
     throw thrown;
   }
 }
@@ -225,12 +231,23 @@ describe("frames", () => {
     expect(() => decode(message)).toThrow(why);
   });
 
-  test("K11: a hello of another version is refused with both named", () => {
-    const body = packValue({ version: 7, whatever: true });
-    const message = Uint8Array.of(0, 0, 0, 5 + body.length, 1, 0, 0, 0, 0, ...body);
-    expect(() => decode(message)).toThrow(
-      `the peer speaks version 7 and this host version ${linkProtocolVersion}`,
+  test("K11: a hello of other versions is refused with both ranges named, whatever else it says", () => {
+    const refused = (hello: object) => () => decode(helloFrame({ ...hello, whatever: true }));
+    const own = `this host versions ${linkVersions.oldest} to ${linkVersions.newest}`;
+    expect(refused({ version: 7 })).toThrow(
+      `the peer speaks version 7 of the links between hosts, and ${own}`,
     );
+    expect(refused({ version: 7, newest: 9 })).toThrow("the peer speaks versions 7 to 9");
+    for (const wrong of [{}, { version: "1" }, { version: 0 }, { version: 2, newest: 1 }, { version: 1.5 }])
+      expect(refused(wrong)).toThrow(LinkProtocolError);
+  });
+
+  test("K11: a hello of the first release, which names one version and no newest, is read", () => {
+    const windows = { linkWindowBytes: 1, channelWindowBytes: 1, channelDebtBytesMax: 1, messageBytesMax: 1 };
+    const facts = { session: "s", hostId: "h", region: "iad", proof: "", dials: 1, ...windows };
+    expect(decode(helloFrame({ version: 1, ...facts }))).toEqual([
+      { type: "hello", hello: { versions: { oldest: 1, newest: 1 }, ...facts } },
+    ]);
   });
 
   test("an error crosses with code, message, retryAfterMs and details, and an unknown code as internal", () => {

@@ -150,13 +150,44 @@ describe("who is refused", () => {
     await impostor.stop(true);
   });
 
-  test("K11: another protocol version, naming both, at both ends", async () => {
-    const b = host("b");
-    const response = await fetch(`${b.target().privateUrl}/-/link`, {
-      headers: { "stateful-link-version": "0" },
+  test("K11: two hosts take the highest version that both speak, whoever dials", async () => {
+    const ranges = [
+      { one: [1, 1], other: [1, 2], version: 1 },
+      { one: [1, 2], other: [2, 3], version: 2 },
+      { one: [2, 4], other: [1, 9], version: 4 },
+    ] as const;
+    for (const [index, { one, other, version }] of ranges.entries()) {
+      const a = host(`a${index}`, { versions: { oldest: one[0], newest: one[1] } });
+      const b = host(`b${index}`, { versions: { oldest: other[0], newest: other[1] } });
+      const link = await (index === 1 ? b.pool.to(a.target()) : a.pool.to(b.target()));
+      expect(link.version).toBe(version);
+      const dialled = index === 1 ? a : b;
+      const there = await until("the other side has the link", () => [...dialled.pool.links()][0]);
+      expect(there.version).toBe(version);
+    }
+  });
+
+  test("K11: hosts without a version in common refuse each other, naming both, and no relay is asked", async () => {
+    const relay = host("relay");
+    const a = host("a", { versions: { oldest: 1, newest: 2 }, hosts: () => [relay.target()] });
+    const b = host("b", { versions: { oldest: 3, newest: 4 } });
+    for (const [from, to] of [[a, b] as const, [b, a] as const]) {
+      const error = await failure(from.pool.to(to.target()));
+      expect(error.code).toBe("version_mismatch");
+      expect(error.message).toContain("versions 1 to 2");
+      expect(error.message).toContain("versions 3 to 4");
+      expect(error.retryable).toBe(true);
+    }
+    expect(relay.requests()).toBe(0);
+  });
+
+  test("K11: a dialer of the first release, which knows no such code, is told in one that it knows", async () => {
+    const later = host("later", { versions: { oldest: 2, newest: 3 } });
+    const response = await fetch(`${later.target().privateUrl}/-/link`, {
+      headers: { "stateful-link-version": "1" },
     });
     expect(response.status).toBe(400);
-    expect((await response.json()).detail).toContain("the peer speaks version 0 and this host version 1");
+    expect((await response.json()).detail).toContain("the peer speaks version 1");
   });
 
   test("K13: a restarted host at the same address is noticed at once", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { StatefulError } from "../../infra/lib/errors.ts";
-import { linkProtocolVersion } from "../../infra/link/frame.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { LinkSecret, noncesMax, replayWindowMs } from "../../infra/link/link-secret.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 
@@ -25,7 +25,13 @@ describe("who may link", () => {
     const { headers, nonce } = here.sign(dialer, "s2", 7);
     const claims = there.verify(new Headers(headers), acceptor);
     if (claims instanceof StatefulError) throw claims;
-    expect(claims).toMatchObject({ ...dialer, target: "s2", dial: 7, version: linkProtocolVersion });
+    expect(claims).toMatchObject({
+      ...dialer,
+      target: "s2",
+      dial: 7,
+      version: linkVersions.oldest,
+      newest: linkVersions.newest,
+    });
     const proof = there.prove(claims);
     expect(here.isProof(proof, nonce, "s2")).toBe(true);
     expect(here.isProof(proof, "another nonce", "s2")).toBe(false);
@@ -122,11 +128,28 @@ describe("who may link", () => {
   test("K11: another protocol version is refused before anything else is read, naming both", () => {
     const { here, there } = setUp();
     const { headers } = here.sign(dialer, "s2", 1);
-    const verdict = refusal(there, { ...headers, "stateful-link-version": "9", authorization: "unheard of" });
-    expect(verdict?.message).toContain(
-      `the peer speaks version 9 and this host version ${linkProtocolVersion}`,
-    );
-    expect(refusal(there, {})?.message).toContain("the peer speaks version none");
+    const later = { ...headers, "stateful-link-version": "9", "stateful-link-newest": "10" };
+    const verdict = refusal(there, { ...later, authorization: "unheard of" });
+    expect(verdict?.code).toBe("version_mismatch");
+    expect(verdict?.message).toContain("the peer speaks versions 9 to 10");
+    expect(verdict?.message).toContain(`this host versions ${linkVersions.oldest} to ${linkVersions.newest}`);
+    for (const wrong of [
+      {},
+      { "stateful-link-version": "x" },
+      { "stateful-link-version": "2", "stateful-link-newest": "1" },
+    ])
+      expect(refusal(there, wrong)?.code).toBe("bad_request");
+  });
+
+  test("K11: a dialer of the first release, which names one version, is let in", () => {
+    const { clock, there } = setUp();
+    const first = new LinkSecret([old], clock, { oldest: 1, newest: 1 });
+    const { headers } = first.sign(dialer, "s2", 1);
+    delete headers["stateful-link-newest"];
+    expect(there.verify(new Headers(headers), acceptor)).toMatchObject({
+      session: dialer.session,
+      version: 1,
+    });
   });
 
   test("a secret does not show, and a short one is refused", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../infra/lib/clock.ts";
+import { problem, StatefulError } from "../../infra/lib/errors.ts";
 import { delayedTransport } from "../../infra/link/delayed-transport.ts";
 import { transportMessageBytesMax } from "../../infra/link/frame.ts";
 import { memoryTransportPair } from "../../infra/link/memory-transport.ts";
@@ -181,5 +182,25 @@ describe("distance", () => {
     const given = await dial(`http://127.0.0.1:${server.port}`, AbortSignal.abort());
     expect(String(given)).toContain("the dial was given up");
     await server.stop(true);
+  });
+
+  test("K10 a dial is not led to another address by whoever stands at the one that is known", async () => {
+    const asked: string[] = [];
+    const elsewhere = Bun.serve({
+      port: 0,
+      fetch(request) {
+        asked.push(request.headers.get("authorization") ?? "");
+        return problem(new StatefulError("not_owner", "somebody else"));
+      },
+    });
+    const server = Bun.serve({ port: 0, fetch: () => Response.redirect(elsewhere.url.href, 307) });
+    const headers = () => ({ authorization: "StatefulLink signed" });
+    const failure: unknown = await dialWebSocket(server.url.href, headers, new AbortController().signal).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(failure).toMatchObject({ code: "owner_unreachable" });
+    expect(asked).toEqual([]);
+    await Promise.all([server.stop(true), elsewhere.stop(true)]);
   });
 });

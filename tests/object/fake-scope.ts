@@ -46,11 +46,14 @@ export class FakeScope implements ObjectScope {
     this.host = { id: "host-1", region: "ams", resources };
   }
 
+  /** Of what is published. */
+  position: string | undefined;
   readonly topics = {
     /** As an activation does it: what is refused is not published. */
     publish: (topic: string, message: unknown) => {
       this.payloads.push(topicPayload(this.#declared.get(topic)?.schema, message));
       this.published.push({ topic, message });
+      return this.position;
     },
     subscriberCount: () => 0,
     presence: () => ({ count: 0, members: [] }),

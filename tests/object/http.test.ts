@@ -191,6 +191,25 @@ test.each([
   expect(host.scope.failures).toEqual([{ errorId: "error-1", thrown }]);
 });
 
+test("O3 a handler that breaks off because its client left has not failed; one that fails after that has", async () => {
+  const client = new AbortController();
+  const thrown = new Error("later");
+  const host = new FakeHost(
+    object("box")
+      .get("/left", async ({ request }) => {
+        client.abort();
+        request.signal.throwIfAborted();
+      })
+      .get("/failed", async () => {
+        throw thrown;
+      }),
+  );
+  expect((await host.request("/left", { signal: client.signal })).status).toBe(400);
+  expect(host.scope.failures).toEqual([]);
+  expect((await host.request("/failed", { signal: client.signal })).status).toBe(500);
+  expect(host.scope.failures).toEqual([{ errorId: "error-1", thrown }]);
+});
+
 test("a rejected promise of a handler that is not async is a failed handler too", async () => {
   const host = new FakeHost(object("box").get("/", () => Promise.reject(new Error("later"))));
   expect(await (await host.get("/")).json()).toMatchObject({ code: "handler_failed" });

@@ -23,6 +23,7 @@ const hall = object("hall", {
     news: { subscribe: "anyone", history },
     live: { subscribe: "anyone" },
     wall: { subscribe: "anyone", publish: "clients" },
+    posts: { subscribe: "anyone", publish: "clients", history },
     "with space/and slash": { subscribe: "anyone" },
     inner: {},
     members: {
@@ -181,15 +182,39 @@ describe.each([...ways])("%s", (way, region) => {
     client.close();
   });
 
-  test("a message over the class's limit ends the subscription with 1009, and no other", async () => {
-    const { id, key } = await named("long");
+  test("E28 one that asks for it is told when it is published, and where", async () => {
+    const { key } = await named("answered");
+    const client = await connect(region);
+    const { id: news } = await client.subscribe(key, "posts");
+    client.say({ type: "publish", id: news, text: "unanswered" });
+    client.say({ type: "publish", id: news, text: "first", ref: 1 });
+    client.say({ type: "publish", id: news, bytes: "AAH/", ref: 2 });
+    const { id: wall } = await client.subscribe(key, "wall");
+    client.say({ type: "publish", id: wall, data: { a: 1 }, ref: 2 });
+    expect(await client.told("published", wall)).toEqual({ type: "published", id: wall, ref: 2 });
+    await until("all is heard", () => client.of("message").length === 4);
+    const positions = client.of("message").map(({ position }) => position);
+    const answers = client.of("published").filter(({ id }) => id === news);
+    expect(answers.map(({ ref, position }) => [ref, position])).toEqual([
+      [1, positions[1]],
+      [2, positions[2]],
+    ]);
+    const posted = await fetch(cluster.url("ams", `/${key}/-/topics/posts`), {
+      method: "POST",
+      body: "more",
+    });
+    expect([posted.status, await posted.json()]).toEqual([202, { position: expect.any(String) }]);
+    client.close();
+  });
+
+  test("E28 a message over the class's limit fails, and the subscription goes on", async () => {
+    const { key } = await named("long");
     const client = await connect(region);
     const { id: wall } = await client.subscribe(key, "wall");
-    await client.subscribe(key, "live");
-    client.say({ type: "publish", id: wall, text: "x".repeat(1001) });
-    expect(await client.told("unsubscribed", wall)).toMatchObject({ code: 1009, topic: "wall" });
-    await say(id, "still here");
-    await until("it hears", () => client.heard(key, "live").length === 1);
+    client.say({ type: "publish", id: wall, text: "x".repeat(1001), ref: 1 });
+    client.say({ type: "publish", id: wall, text: "x".repeat(1000), ref: 2 });
+    expect(await client.told("failed", wall)).toMatchObject({ ref: 1, error: { code: "body_too_large" } });
+    expect(await client.told("published", wall)).toMatchObject({ ref: 2 });
     client.close();
   });
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { t } from "elysia";
 import { object } from "stateful-objects";
-import { linkProtocolVersion } from "../../infra/link/frame.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { type RawAnswer, RawClient, rawRequest } from "../support/raw-client.ts";
 import { SocketClient } from "../support/socket-client.ts";
@@ -380,7 +380,7 @@ test("E1 no Host header moves a request to another object", async () => {
 test("a link is refused to whoever has another secret, upgrade or not", async () => {
   for (const secret of ["Bearer wrong", "Basic d3Jvbmc6d3Jvbmc=", ""]) {
     const client = await RawClient.connect(cluster.host("iad").port);
-    const version = `Stateful-Link-Version: ${linkProtocolVersion}`;
+    const version = `Stateful-Link-Version: ${linkVersions.oldest}`;
     client.upgrade("/-/link", [version, ...(secret === "" ? [] : [`Authorization: ${secret}`])]);
     problemOf(await client.answer(), 401, "unauthorized");
     client.close();

@@ -33,6 +33,31 @@ describe("STATEFUL_ADMIN_TOKEN", () => {
   );
 });
 
+describe("CLUSTER_SECRET", () => {
+  const [first, second] = ["the-first-secret-of-two", "the-second-secret-of-two"];
+  const secretsOf = (text: string) => configFromEnvironment({ CLUSTER_SECRET: text }).clusterSecrets;
+
+  test("K10 is one secret, or two while it is being changed, without the blanks around them", () => {
+    expect(secretsOf("")).toEqual([]);
+    expect(secretsOf(` ${first}\n`)).toEqual([first]);
+    expect(secretsOf(`${first}, ${second}`)).toEqual([first, second]);
+    expect(secretsOf(`${first},`)).toEqual([first]);
+  });
+
+  test.each([`${first},${second},${first}`, `${first},short`, "               x"])(
+    "K10 %j is refused without being repeated",
+    (text) => {
+      const refused = expect(() => secretsOf(text));
+      refused.toThrow("CLUSTER_SECRET");
+      refused.not.toThrow(text.trim());
+    },
+  );
+
+  test("K10 a host on Fly does not start without", () => {
+    expect(() => configFromEnvironment({ FLY_APP_NAME: "app" })).toThrow("CLUSTER_SECRET is not set");
+  });
+});
+
 describe("a drain", () => {
   test("has its limits, and says which is wrong", () => {
     expect(configFromEnvironment({})).toMatchObject({ drainLimitMs: 25_000, lameDuckMs: 1000 });

@@ -95,3 +95,19 @@ test("a gauge shows resident memory and the loop's delay, and leaves no timer be
   gauge.stop();
   expect(clock.timersLeft).toBe(0);
 });
+
+test("a gauge that cannot look for once goes on with what it saw, and looks again", async () => {
+  const clock = new VirtualClock();
+  let bytes: number | undefined = 1000;
+  const gauge = new MemoryGauge(clock, () => {
+    if (bytes === undefined) throw new Error("Failed to get memory usage");
+    return bytes;
+  });
+  bytes = undefined; // no file descriptor is left
+  await clock.advance(3000);
+  expect(gauge.usedBytes).toBe(1000);
+  bytes = 2000;
+  await clock.advance(1000);
+  expect(gauge.usedBytes).toBe(2000);
+  gauge.stop();
+});

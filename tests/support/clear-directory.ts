@@ -13,7 +13,7 @@ export async function clearDirectory(url: string): Promise<void> {
     [
       "DELETE FROM sessions",
       "DELETE FROM leases",
-      "UPDATE directory SET generation = lower(hex(randomblob(16))), former = '', quarantine_until = 0",
+      "UPDATE directory SET generation = lower(hex(randomblob(16))), former = '', quarantine_until = 0, now = 0, ahead = 0",
     ],
     "write",
   );

@@ -14,6 +14,7 @@ export interface HostFrame {
   readonly bytes?: string;
   readonly status?: number;
   readonly error?: Readonly<Record<string, unknown>>;
+  readonly ref?: number;
   readonly code?: number;
   readonly reason?: string;
 }

@@ -1,5 +1,6 @@
 import { HostEdgePorts } from "../../infra/edge/edge-ports.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { anyAddress } from "./any-address.ts";
 import type { HeldSockets } from "../../infra/edge/held-sockets.ts";
 import { ServedRegistration } from "../../infra/edge/served-registration.ts";
 import { decodeAttachmentHead } from "../../infra/edge/socket-protocol.ts";
@@ -16,6 +17,8 @@ import { StatefulError } from "../../infra/lib/errors.ts";
 import { silentLog } from "../../infra/lib/log.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import type { LinkHandlers } from "../../infra/link/link.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import { LinkConnection } from "../../infra/link/link-connection.ts";
 import { linkLimits } from "../../infra/link/link-limits.ts";
 import { type MemoryTransportPair, memoryTransportPair } from "../../infra/link/memory-transport.ts";
@@ -71,6 +74,7 @@ export class FakeOwner implements EdgeEvents {
         peek: () => rig.openLinkTo(this)?.owner,
         toProcess: () => Promise.reject(new StatefulError("owner_unreachable", "by the test")),
         isGone: (name) => rig.gone.has(name),
+        versionOf: () => rig.versions.newest,
       }),
     });
   }
@@ -170,6 +174,8 @@ export class EdgeRig {
   readonly clock = new VirtualClock();
   readonly edge: EdgeName = { process: "edge", hostId: "edge", region: "ams" };
   readonly sockets: EdgeSockets;
+  /** Of the links, spoken at both ends. */
+  versions: VersionRange = linkVersions;
   /** Objects whose owner is lost. */
   readonly sought: HeldSockets[] = [];
   readonly published: [string, SocketData][] = [];
@@ -181,6 +187,7 @@ export class EdgeRig {
   constructor(delayMs = 0) {
     this.#delayMs = delayMs;
     this.sockets = new EdgeSockets({
+      addresses: anyAddress,
       clock: this.clock,
       publishNatively: (name, message) => void this.published.push([name, message]),
       ...{ socketsMax: 1000, backpressureLimitBytes: 1024 * 1024 },
@@ -252,6 +259,7 @@ export class EdgeRig {
     return new LinkConnection({
       ...{ transport, side, limits: linkLimits(), clock: this.clock, handlers, log: silentLog },
       nextTurn: process.nextTick,
+      versions: this.versions,
       peer: { session: peer, hostId: peer, region: "ams" },
       checkHello: () => undefined,
       opened: () => undefined,

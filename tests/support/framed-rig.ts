@@ -2,6 +2,7 @@ import type { WantedSubscription } from "../../infra/edge/dispatcher.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import type { ClientConnection, EdgeSocket, SocketOwner } from "../../infra/edge/edge-socket.ts";
 import { EdgeSockets } from "../../infra/edge/edge-sockets.ts";
+import { anyAddress } from "./any-address.ts";
 import type { FramedConnection } from "../../infra/edge/framed-connection.ts";
 import type { Frontend } from "../../infra/edge/wanted-upgrade.ts";
 import type { Log } from "../../infra/lib/log.ts";
@@ -145,6 +146,7 @@ export class FramedRig {
   constructor({ socketsMax = 1000, headers = {}, trustedHeaders = [] }: FramedRigOptions = {}) {
     this.#headers = headers;
     this.sockets = new EdgeSockets({
+      addresses: anyAddress,
       clock: this.clock,
       publishNatively: (name, message) => this.publishNatively(name, message),
       ...{ socketsMax, backpressureLimitBytes: 1000, seek: () => undefined, owns: () => undefined },

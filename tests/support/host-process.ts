@@ -16,8 +16,10 @@ process.on("exit", () => {
 export interface HostProcessOptions {
   readonly region: string;
   readonly directoryUrl: string;
-  /** From the root of the project. */
+  /** From the root of the project, or of `tree`. */
   readonly objectsFolder: string;
+  /** The root of another tree to run the host of. Default: this project's. */
+  readonly tree?: string;
   readonly leaseTtlMs: number;
   readonly env?: Readonly<Record<string, string>>;
   /** Where it listens, for clients and for other hosts. Default `127.0.0.1`. */
@@ -32,14 +34,16 @@ export interface HostProcessOptions {
 export interface HostLogEntry {
   readonly event: string;
   readonly level: string;
+  /** By `performance.now()` here, whatever its own clock says. */
+  readonly heardAtMs: number;
   readonly [field: string]: unknown;
 }
 
 /** A host as `bun start` runs it, in a process of its own that a test may kill, freeze and run again. */
 export class HostProcess {
-  readonly options: HostProcessOptions;
   /** What its processes have logged, the last of it. */
   readonly entries: HostLogEntry[] = [];
+  #options: HostProcessOptions;
   #process: Bun.Subprocess<"ignore", "pipe", "pipe"> | undefined;
   #port = 0;
   #starts = 0;
@@ -47,7 +51,16 @@ export class HostProcess {
   #complaints = "";
 
   constructor(options: HostProcessOptions) {
-    this.options = options;
+    this.#options = options;
+  }
+
+  get options(): HostProcessOptions {
+    return this.#options;
+  }
+
+  /** What the next process of this host is to be. */
+  become(changes: Partial<HostProcessOptions>): void {
+    this.#options = { ...this.#options, ...changes };
   }
 
   /** Resolves when it may own objects. */
@@ -64,12 +77,23 @@ export class HostProcess {
   get id(): string {
     return `${this.region}-${this.#starts}`;
   }
+  /** What its processes have written to the standard error, the last of it. */
+  get complaints(): string {
+    return this.#complaints;
+  }
   get pid(): number {
     return this.#process?.pid ?? 0;
   }
   /** Whether it has served since it was started, and has not been ended. */
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  /** With what it ended by itself, while it was to serve; undefined while it does. */
+  get end(): string | undefined {
+    const { exitCode = null, signalCode = null } = this.#process ?? {};
+    if (!this.#isReady || (exitCode === null && signalCode === null)) return undefined;
+    return `${exitCode ?? signalCode}: ${this.#complaints}`;
   }
 
   get port(): number {
@@ -120,6 +144,15 @@ export class HostProcess {
     this.#process?.kill("SIGCONT");
   }
 
+  /** Resolves with its exit code when it has ended by itself. */
+  async exited(): Promise<number | null> {
+    const child = this.#process;
+    if (child === undefined) return null;
+    await until(`${this.id} ends`, () => child.exitCode !== null || child.signalCode !== null, stopLimitMs);
+    this.#isReady = false;
+    return child.exitCode;
+  }
+
   /** Resolves with the exit code. */
   async stop(signal: "SIGTERM" | "SIGINT" | "SIGHUP" = "SIGTERM"): Promise<number> {
     this.#isReady = false;
@@ -142,7 +175,7 @@ export class HostProcess {
     const { region, directoryUrl, objectsFolder, leaseTtlMs, env, runner = [], preload } = this.options;
     const before = preload === undefined ? [] : ["--preload", preload];
     const child = Bun.spawn([...runner, process.execPath, ...before, "apps/server/main.ts"], {
-      cwd: root,
+      cwd: this.options.tree ?? root,
       stdio: ["ignore", "pipe", "pipe"],
       env: {
         ...process.env,
@@ -172,7 +205,8 @@ export class HostProcess {
     for await (const chunk of stream) {
       const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
-      for (const line of lines) this.entries.push(JSON.parse(line)); // written by jsonLog
+      const heardAtMs = performance.now();
+      for (const line of lines) this.entries.push({ ...JSON.parse(line), heardAtMs }); // written by jsonLog
       if (this.entries.length > entriesMax) this.entries.splice(0, this.entries.length - entriesMax);
     }
   }

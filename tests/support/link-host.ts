@@ -5,6 +5,7 @@ import { type Log, silentLog } from "../../infra/lib/log.ts";
 import { transportMessageBytesMax } from "../../infra/link/frame.ts";
 import type { LinkPeer, LinkTarget } from "../../infra/link/link.ts";
 import { HostLinkPool, type LinkPoolOptions, type LinkSocket, linkPath } from "../../infra/link/link-pool.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
 import { LinkSecret } from "../../infra/link/link-secret.ts";
 import { socketBufferBytesMax } from "../../infra/link/websocket-transport.ts";
 import { RecordingHandlers } from "./link-pair.ts";
@@ -29,6 +30,8 @@ export interface LinkHostOptions extends Partial<Omit<LinkPoolOptions, "self" | 
   readonly handlers?: RecordingHandlers;
   readonly clock?: Clock;
   readonly log?: Log;
+  /** Of the wire. Default: what this build speaks. */
+  readonly versions?: VersionRange;
 }
 
 /** A host with nothing but links, over real sockets. */
@@ -37,7 +40,7 @@ export function linkHost(session: string, options: LinkHostOptions = {}): LinkHo
   let requests = 0;
   const handlers = options.handlers ?? new RecordingHandlers();
   const clock = options.clock ?? systemClock;
-  const secret = new LinkSecret(options.secrets ?? [testSecret], clock);
+  const secret = new LinkSecret(options.secrets ?? [testSecret], clock, options.versions);
   const pool = new HostLinkPool({ log: silentLog, ...options, clock, self: () => self, secret, handlers });
   const server = Bun.serve<LinkSocket>({
     port: options.port ?? 0,

@@ -1,6 +1,7 @@
 import type { StatefulError } from "../../infra/lib/errors.ts";
 import { silentLog } from "../../infra/lib/log.ts";
-import { type Hello, linkProtocolVersion } from "../../infra/link/frame.ts";
+import type { Hello } from "../../infra/link/frame.ts";
+import { linkVersions } from "../../infra/link/link-versions.ts";
 import type { Channel, ChannelHandlers, Link, LinkHandlers } from "../../infra/link/link.ts";
 import { LinkConnection } from "../../infra/link/link-connection.ts";
 import { type LinkLimits, linkLimits } from "../../infra/link/link-limits.ts";
@@ -95,6 +96,7 @@ export function linkEnd(
   const other = side === "dialer" ? "acceptor" : "dialer";
   const link = new LinkConnection({
     ...{ transport, side, limits, clock, handlers, log: silentLog, nextTurn: process.nextTick },
+    versions: linkVersions,
     peer: { session: `session-${other}`, hostId: other, region: "ams" },
     checkHello: () => undefined,
     opened: () => undefined,
@@ -108,7 +110,7 @@ export function helloOf(hostId: string, limits: LinkLimits): Hello {
   const { linkWindowBytes, channelWindowBytes, channelDebtBytesMax, messageBytesMax } = limits;
   const windows = { linkWindowBytes, channelWindowBytes, channelDebtBytesMax, messageBytesMax };
   return {
-    version: linkProtocolVersion,
+    versions: linkVersions,
     session: `session-${hostId}`,
     hostId,
     region: "ams",

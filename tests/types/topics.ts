@@ -50,7 +50,8 @@ export const lobby = object("lobby", {
   },
   onStart({ state, topics }) {
     same<typeof state, { members: string[] }>(true);
-    topics.publish("chat", { from: "ada", text: "hello" });
+    const position: string | undefined = topics.publish("chat", { from: "ada", text: "hello" });
+    void position;
     // @ts-expect-error a text is missing
     topics.publish("chat", { from: "ada" });
   },

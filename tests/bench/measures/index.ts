@@ -13,6 +13,7 @@ import { socketEcho } from "./socket-echo.ts";
 import { socketMemory } from "./socket-memory.ts";
 import { startTime } from "./start-time.ts";
 import { topicAudience } from "./topic-audience.ts";
+import { topicConflation } from "./topic-conflation.ts";
 import { topicFanOut } from "./topic-fan-out.ts";
 import { topicResume } from "./topic-resume.ts";
 
@@ -26,6 +27,7 @@ export const measures: readonly Measure[] = [
   topicAudience,
   topicResume,
   presenceJoin,
+  topicConflation,
   activations,
   durableWrites,
   movePause,

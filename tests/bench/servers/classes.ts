@@ -58,6 +58,11 @@ export const sleepy = object("sleepy", { idleAfterMs: 1000 }).ws("/live", {
 /** Of one length, so that all messages are alike. */
 const news = "0123456789abcdefghijklmnopqrstuvwxyz";
 
+/** How a message of `rate` begins: with its number, in so many digits. */
+export const rateDigits = 9;
+export const rateBytes = 16 * 1024;
+const padding = "x".repeat(rateBytes - rateDigits);
+
 /** Topics that clients listen to at their addresses, and on connections for many. */
 export const hall = object("hall", {
   idleAfterMs: hour,
@@ -66,6 +71,7 @@ export const hall = object("hall", {
     live: { subscribe: "anyone" },
     kept: { subscribe: "anyone", history: { count: 1000 } },
     seats: { subscribe: "anyone", presence: { membersMax: 10_000 } },
+    rate: { subscribe: "anyone", slowReaders: "conflate" },
   },
 })
   .get("/", () => "here")
@@ -75,6 +81,14 @@ export const hall = object("hall", {
       for (let number = 0; number < count; number++) topics.publish(topic, news);
     },
     { params: t.Object({ id: t.String(), topic: t.UnionEnum(["live", "kept"]), count: t.Integer() }) },
+  )
+  .post(
+    "/rates/:from/:count",
+    ({ topics, params: { from, count } }) => {
+      for (let number = from; number < from + count; number++)
+        topics.publish("rate", `${String(number).padStart(rateDigits, "0")}${padding}`);
+    },
+    { params: t.Object({ id: t.String(), from: t.Integer(), count: t.Integer() }) },
   );
 
 /** What an object knows of its last move. */

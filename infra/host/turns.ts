@@ -1,0 +1,61 @@
+import type { Clock } from "../lib/clock.ts";
+
+/** What all streams of a host pass on in one turn of its event loop, in bytes. Smaller: more turns for the same; larger: longer ones. */
+export const streamedBytesPerTurn = 1024 * 1024;
+/** Calls to other objects that begin in one turn, of all objects of a host. A call that stays in the host takes some 50 to 100 µs. */
+export const callsPerTurn = 64;
+
+/**
+ * Turns for work that never waits for anything but itself. A stream that always has something to give, to a client that takes it at
+ * once, or a handler that calls a thousand objects of its own host, runs from promise to promise and does not come back to the event
+ * loop: as long as it lasts the host does nothing else, and hears nobody. So what may pass in one turn is limited, for all who do the
+ * same together, and the rest waits for the next turns, in the order in which it came.
+ */
+export class Turns {
+  readonly #clock: Pick<Clock, "nextTurn">;
+  readonly #perTurn: number;
+  #left: number;
+  #isTurnDue = false;
+  readonly #waiting: Waiter[] = [];
+
+  constructor(clock: Pick<Clock, "nextTurn">, perTurn: number) {
+    this.#clock = clock;
+    this.#perTurn = perTurn;
+    this.#left = perTurn;
+  }
+
+  /** What so much waits for; undefined where it may pass now. */
+  take(amount: number): Promise<void> | undefined {
+    this.#turnLater();
+    if (this.#waiting.length === 0 && this.#left > 0) {
+      this.#left -= amount;
+      return undefined;
+    }
+    return new Promise((pass) => this.#waiting.push({ amount, pass }));
+  }
+
+  #turnLater(): void {
+    if (this.#isTurnDue) return;
+    this.#isTurnDue = true;
+    this.#clock.nextTurn(() => this.#turn());
+  }
+
+  #turn(): void {
+    this.#isTurnDue = false;
+    this.#left = this.#perTurn;
+    let passed = 0;
+    for (const { amount, pass } of this.#waiting) {
+      if (this.#left <= 0) break;
+      this.#left -= amount;
+      passed += 1;
+      pass();
+    }
+    this.#waiting.splice(0, passed);
+    if (this.#waiting.length > 0) this.#turnLater();
+  }
+}
+
+interface Waiter {
+  readonly amount: number;
+  pass(): void;
+}

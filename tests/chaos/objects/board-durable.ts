@@ -1,0 +1,2 @@
+/** Topics whose histories outlive their owners. */
+export { default } from "../../continuity/objects/board-durable.ts";
