@@ -64,6 +64,8 @@ export class World {
   /** What was done and seen, line by line, where somebody wants to read it. */
   readonly lines: string[] | undefined;
   storm: Storm = noStorm;
+  /** Whether a message of a socket may be lost while its connection lives. */
+  mayLoseMessages: boolean;
   /** How much longer answers of the directory take to a host. */
   readonly slowAnswers = new Map<string, number>();
   readonly #regions = new Map<string, string>();
@@ -76,6 +78,7 @@ export class World {
   ) {
     this.settings = settings;
     this.scheduler = scheduler;
+    this.mayLoseMessages = !settings.isGentle;
     this.lines = isTold ? [] : undefined;
     this.random = new SeededRandom(settings.seed ^ 0x5eed);
     this.network = new Network(scheduler, this.random.fork(), (from, to) => this.#distanceMs(from, to));
@@ -107,6 +110,8 @@ export class World {
   logged(host: string, level: string, event: string, fields: LogFields | undefined): void {
     if (this.isTold) this.journal(`${host} ${level} ${event} ${brief(fields)}`);
     this.oneCopy.logged(host, event, fields);
+    // A host that goes away, and that no other could take an object from in its time.
+    if (event === "object.stopped" && fields?.reason === "drain") this.mayLoseMessages = true;
     // What can happen to a host has a code; anything else would be a bug anywhere.
     if (level === "error" && isBug(fields?.error))
       this.violation(`${host} logged ${event}: ${brief(fields)}`);
