@@ -13,7 +13,6 @@ export interface DeliberateBug {
 
 const statements = "infra/lease/directory-statements.ts";
 const writes = "infra/lease/write-statements.ts";
-const now = "max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER))";
 
 /**
  * The checkers can fail: each of these is found. A change is of the product's own text, so that the product needs no door for it; where
@@ -33,8 +32,8 @@ export const deliberateBugs: readonly DeliberateBug[] = [
           "me.last_commit = :slot - 1\n      AND d.generation",
         ],
         [
-          `AND ended = 0 AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation AND sessions.expires_at > ${now}`,
-          "AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation",
+          "AND ended = 0 AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation AND sessions.expires_at > t.now FROM",
+          "AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation FROM",
         ],
       ],
     ],
