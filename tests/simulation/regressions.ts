@@ -21,4 +21,16 @@ export const regressions: readonly Regression[] = [
       { atMs: 3181.1, kind: "isolation", host: "nrt-3", slowMs: 1829, delayMs: 399.3, forMs: 4284 },
     ],
   },
+  {
+    name: "a sleeper that is given up while the next session adopts it",
+    why: "What was adopted for it was given back under the copy that had started in the same commit (host/adoption.ts).",
+    seed: 5655,
+    faults: [
+      { atMs: 16828, kind: "freeze", host: "iad-1", forMs: 16816 },
+      { atMs: 17935.9, kind: "freeze", host: "ams-2", forMs: 3324 },
+      { atMs: 21080, kind: "outage", forMs: 5258 },
+      { atMs: 21499.5, kind: "break", host: "ams-2" },
+      { atMs: 24011.1, kind: "break", host: "ams-2" },
+    ],
+  },
 ];
