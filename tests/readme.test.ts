@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { errorCodes } from "../infra/lib/errors.ts";
 
 const readme = await Bun.file(`${import.meta.dir}/../README.md`).text();
@@ -29,4 +31,12 @@ test("the README's two commands name the pinned version of Bun", async () => {
   expect(readme).toContain("npx -y bun@1.4.5 run dev");
   expect(readme).toContain("npx -y bun@1.4.5 run test");
   expect(ci).toContain("bun@1.4.5");
+});
+
+test("all that the threat model leads to is there", async () => {
+  const folder = join(import.meta.dir, "../infra");
+  const text = await Bun.file(join(folder, "SECURITY.md")).text();
+  const links = [...text.matchAll(/\]\(([^)#]+)\)/g)].map(([, link = ""]) => link);
+  expect(links.length).toBeGreaterThan(10);
+  expect(links.filter((link) => !existsSync(join(folder, link)))).toEqual([]);
 });

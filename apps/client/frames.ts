@@ -3,7 +3,8 @@ import type { PresenceFrame } from "./presence.ts";
 
 /** What is said on `/-/connect`, as in infra/topics/PROTOCOL.md. */
 
-export const connectPath = "/-/connect";
+/** With the newest version of the protocol that is spoken here. The host welcomes in that, or in an older one. */
+export const connectPath = "/-/connect?protocol=1";
 export const pingFrame = '{"type":"ping"}';
 /** The host takes no more on a connection. */
 export const subscriptionsMax = 256;

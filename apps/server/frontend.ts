@@ -8,6 +8,7 @@ import type { DirectRoute } from "../../infra/object/direct-routes.ts";
 import type { ClientConnection, EdgeSocket, ServedClient } from "../../infra/edge/edge-socket.ts";
 import { ClientPulse } from "../../infra/edge/client-pulse.ts";
 import { pathAndQuery } from "../../infra/edge/object-target.ts";
+import { RequestTurns } from "../../infra/edge/request-turns.ts";
 import { systemPrefix } from "../../infra/edge/system-routes.ts";
 import type { Clock } from "../../infra/lib/clock.ts";
 import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
@@ -56,6 +57,7 @@ export class Frontend implements DispatcherFrontend {
   readonly #classes: ReadonlyMap<string, ClassRuntime>;
   readonly #parts: () => HostParts | undefined;
   readonly #clock: Clock;
+  readonly #turns: RequestTurns;
   readonly #addresses: FrontendSetup["addresses"];
   #pulse: ClientPulse | undefined;
   readonly #clientScript = new ClientScript();
@@ -68,6 +70,7 @@ export class Frontend implements DispatcherFrontend {
     this.#clock = clock;
     this.#serve = serve;
     this.#config = config;
+    this.#turns = new RequestTurns(clock);
     this.#classes = classes;
     this.#parts = parts;
     this.#addresses = addresses;
@@ -151,7 +154,7 @@ export class Frontend implements DispatcherFrontend {
       plainId.test(id) && route.parameters.every((name) => isReadAlike(params[name]))
         ? this.#parts()?.table.running(`${runtime.definition.name}/${id}`)
         : undefined;
-    if (activation?.runtime !== runtime || this.#isCounting) {
+    if (activation?.runtime !== runtime || this.#isCounting || this.#turns.isLong) {
       // Bun takes undefined for "upgraded" here as well; its types know that of `fetch` only.
       return this.#fetch(request) as Response | Promise<Response>;
     }
@@ -216,6 +219,11 @@ export class Frontend implements DispatcherFrontend {
   }
 
   #answer(request: Request): Answer {
+    const turn = this.#turns.wait();
+    return turn === undefined ? this.#answerNow(request) : turn.then(() => this.#answerNow(request));
+  }
+
+  #answerNow(request: Request): Answer {
     const parts = this.#parts();
     if (parts === undefined) return problem(starting());
     if (request.url.includes(systemPrefix)) {

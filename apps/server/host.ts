@@ -15,7 +15,7 @@ import { ActivationTable } from "../../infra/host/activation-table.ts";
 import type { LoadedClass } from "../../infra/host/class-folder.ts";
 import { objectCalls } from "../../infra/host/object-calls.ts";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
-import { callsPerTurn, Turns } from "../../infra/host/turns.ts";
+import { callsPerTurn, subscriptionsPerTurn, Turns } from "../../infra/host/turns.ts";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import type { Directory, HostLoad, HostRecord } from "../../infra/lease/directory.ts";
 import { type RunningLeases, startLeases } from "../../infra/lease/lease-keeper.ts";
@@ -426,6 +426,7 @@ export class RunningHost {
       ...{ dispatcher, hostId, region, sockets: this.#sockets, clock: this.#clock, log: this.log },
       trustedHeaders: clientAddressHeader === undefined ? [] : [clientAddressHeader.toLowerCase()],
       isDraining: () => this.#isDraining,
+      turns: new Turns(this.#clock, subscriptionsPerTurn),
     });
   }
 
@@ -499,9 +500,9 @@ export class RunningHost {
         running()?.links.sessionOver();
         running()?.table.suspendAll(reason === "unconfirmed");
       },
-      sessionOpened: () => {
+      sessionOpened: (_, __, hasForgotten) => {
         running()?.links.sessionOpened();
-        void running()?.table.adoptAll();
+        void running()?.table.adoptAll(hasForgotten);
       },
       outdated: (error) => this.#options.onOutdated?.(error),
       leasesLost: (leases) => running()?.table.endLost(leases),

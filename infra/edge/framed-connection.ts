@@ -1,4 +1,5 @@
 import { sendableCloseReason } from "../host/sendable.ts";
+import type { Turns } from "../host/turns.ts";
 import type { Clock } from "../lib/clock.ts";
 import { asStatefulError, problemDetails, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
@@ -22,6 +23,8 @@ export const subscriptionsMax = 256;
 export interface FramedConnectionSetup {
   readonly sockets: EdgeSockets;
   readonly dispatcher: Pick<Dispatcher, "subscribe">;
+  /** For subscriptions of all connections: a client may send hundreds at once, and each is as much as an upgrade. */
+  readonly turns: Pick<Turns, "take">;
   readonly clock: Clock;
   readonly log: Log;
   readonly hostId: string;
@@ -35,6 +38,8 @@ export interface ConnectRequest {
   readonly origin: string;
   readonly headers: Headers;
   readonly clientAddress: string;
+  /** The version in which the client is spoken to. Default: 1. */
+  readonly protocol?: number;
 }
 
 /**
@@ -53,6 +58,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   readonly early: EarlyRoom = { bytes: 0, count: 0 };
   readonly #setup: FramedConnectionSetup;
   readonly #origin: string;
+  readonly #protocol: number;
   readonly #own: SharedHeaders["list"];
   #headers: SharedHeaders;
   readonly #topics = new Map<number, FramedTopic>();
@@ -64,9 +70,13 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   #closing: Closing | undefined;
   #isOver = false;
 
-  constructor(setup: FramedConnectionSetup, { origin, headers, clientAddress }: ConnectRequest) {
+  constructor(
+    setup: FramedConnectionSetup,
+    { origin, headers, clientAddress, protocol = 1 }: ConnectRequest,
+  ) {
     this.#setup = setup;
     this.#origin = origin;
+    this.#protocol = protocol;
     this.clientAddress = clientAddress;
     setup.sockets.addShared(this); // First: its address may have too many.
     this.names = setup.sockets.framedNames;
@@ -80,7 +90,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
   connected(client: ClientConnection): void {
     this.#client = client;
     if (this.#closing) return this.#closeNow(client, this.#closing);
-    this.send(welcomeFrame(this.#setup.hostId, this.#setup.region));
+    this.send(welcomeFrame(this.#setup.hostId, this.#setup.region, this.#protocol));
   }
 
   received(message: SocketData): void {
@@ -172,7 +182,10 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
 
   /** Carries it to the owner, and says why that did not take it. Never rejects. */
   async #begin(topic: FramedTopic, { ref, url, target }: SubscriptionAddress): Promise<void> {
-    const { dispatcher, clock } = this.#setup;
+    const { dispatcher, clock, turns } = this.#setup;
+    const turn = turns.take(1);
+    if (turn) await turn;
+    if (topic.isOver) return void this.#abandoned.delete(topic);
     const head = { kind: "subscription", url, target, headers: topic.headers.list } as const;
     const wanted = { head, headBytes: url.length + target.length, signal: topic.signal };
     const response = await dispatcher.subscribe(ref, wanted, topic);

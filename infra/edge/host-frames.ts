@@ -5,8 +5,8 @@ import type { SocketData, TopicPayload } from "../object/socket-message.ts";
 
 export const pongFrame = JSON.stringify({ type: "pong" });
 
-export function welcomeFrame(host: string, region: string): string {
-  return JSON.stringify({ type: "welcome", host, region });
+export function welcomeFrame(host: string, region: string, protocol: number): string {
+  return JSON.stringify({ type: "welcome", host, region, protocol });
 }
 
 /** One subscription, as its client names it. */

@@ -90,6 +90,11 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   get epoch(): number {
     return this.#epoch;
   }
+  /** Whether it has stored anything, or has read what it has stored. */
+  get isStored(): boolean {
+    return this.store !== undefined;
+  }
+
   get suspendedUnder(): string | undefined {
     return this.#phase.name === "suspended" ? this.#phase.session.id : undefined;
   }

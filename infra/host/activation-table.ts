@@ -23,6 +23,8 @@ export type { Elsewhere, ObjectTableSetup as ActivationTableSetup } from "./obje
 const reloadQuietLimitMs = 5000;
 /** Where objects have gone is remembered of so many, for whoever still asks here. */
 const movedAwayMax = 20_000;
+/** Objects that are named in the log where the directory lost memory. */
+const forgottenNamedMax = 1_000;
 
 /**
  * The objects that live on this host, at most one activation of each, and those that sleep here. Everything that starts,
@@ -38,10 +40,37 @@ export class ActivationTable extends ObjectTable {
     this.carriedState.clear(); // The leases that kept it here are gone.
   }
 
-  /** The next session is open: takes over what nobody took since, ends the rest. Never rejects. */
-  async adoptAll(): Promise<void> {
+  /**
+   * The next session is open: takes over what nobody took since, ends the rest. Never rejects.
+   *
+   * @param hasForgotten the directory lost memory meanwhile (L9)
+   */
+  async adoptAll(hasForgotten = false): Promise<void> {
+    if (hasForgotten) this.#endStored();
     const all: Adoptable[] = [...this.byKey.values(), ...this.sleepers.all()];
     await this.adoption.adopt(all.filter(({ suspendedUnder }) => suspendedUnder !== undefined));
+  }
+
+  /**
+   * What they have in memory is of a directory that is no more: they would go on with writes that are lost, beside others that
+   * are not. Whoever asks next starts them from what is stored.
+   */
+  #endStored(): void {
+    const stored = [...this.byKey.values()].filter(
+      ({ suspendedUnder, isStored }) => suspendedUnder !== undefined && isStored,
+    );
+    if (stored.length === 0) return;
+    const advice =
+      "What they were acknowledged since the directory's last backup may be lost. They start from what is stored.";
+    const objects = stored.slice(0, forgottenNamedMax).map(({ ref }) => ref.key);
+    this.setup.log.error("directory.forgot", { count: stored.length, objects, advice });
+    for (const activation of stored) {
+      const { key } = activation.ref;
+      this.lose(
+        activation,
+        new StatefulError("session_over", `The directory may have lost what ${key} had stored.`),
+      );
+    }
   }
 
   /** The directory does not show these as held by us (L9). */

@@ -5,6 +5,9 @@ export const streamedBytesPerTurn = 1024 * 1024;
 /** Calls to other objects that begin in one turn, of all objects of a host. A call that stays in the host takes some 50 to 100 µs. */
 export const callsPerTurn = 64;
 
+/** Subscriptions on connections for many that begin in one turn. */
+export const subscriptionsPerTurn = 64;
+
 /**
  * Turns for work that never waits for anything but itself. A stream that always has something to give, to a client that takes it at
  * once, or a handler that calls a thousand objects of its own host, runs from promise to promise and does not come back to the event

@@ -222,7 +222,7 @@ async function apply(
 }
 
 /** `required`: what a build must know. `current`: how far the tables are. */
-async function versionsOf(
+export async function versionsOf(
   connection: SqlConnection,
 ): Promise<{ readonly required: number; readonly current: number }> {
   const [row] = await connection.query(statement(readVersions, {}));

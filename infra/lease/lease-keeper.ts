@@ -274,7 +274,8 @@ class LeaseKeeper implements RunningLeases {
     });
     this.#current = { life, line };
     this.#log.info("session.opened", { session: life.id, previous: previous?.id });
-    if (previous !== undefined) events.sessionOpened(life, previous);
+    if (previous === undefined) return;
+    events.sessionOpened(life, previous, previous.seen.generation !== life.seen.generation);
   }
 
   #over(life: SessionLife, reason: SessionOverReason): void {

@@ -127,8 +127,11 @@ export interface LeaseEvents {
    * they live on is decided when the next session adopts them, or does not.
    */
   sessionOver(session: Session, reason: SessionEnd | "unconfirmed" | "directory_lost_memory"): void;
-  /** The next session is open. `adopt` may be called now. */
-  sessionOpened(session: Session, previous: Session): void;
+  /**
+   * The next session is open. `adopt` may be called now. `hasForgotten`: the directory lost memory since the previous one opened
+   * (L9), so what was acknowledged under that may be stored no longer.
+   */
+  sessionOpened(session: Session, previous: Session, hasForgotten: boolean): void;
   /** The directory no longer shows these leases as held by this session (L9): their activations must stop. */
   leasesLost(leases: readonly HeldLease[]): void;
   /** The set of hosts that are alive changed. */

@@ -74,6 +74,7 @@ export function decodeValue(bytes: Uint8Array): unknown {
 }
 
 const plainDepthMax = 32;
+const glanceDepth = 4;
 
 /**
  * Whether a value is what most are: text, numbers, arrays and plain objects of such, none of whose fields has a refused name.
@@ -114,7 +115,8 @@ function withoutRefused(value: unknown, what: string): unknown {
 }
 
 function refusedField(value: unknown, seen: Set<object>): string | undefined {
-  if (isPlain(value, 0)) return undefined; // as most parts are of what is not plain as a whole
+  // As most parts are of what is not plain as a whole. No deeper, so that nothing is gone through many times.
+  if (isPlain(value, plainDepthMax - glanceDepth)) return undefined;
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || seen.has(value))
     return undefined;
   seen.add(value);

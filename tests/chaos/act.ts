@@ -5,7 +5,8 @@ import type { FaultWindow } from "./availability.ts";
 import type { CallsFindings } from "./calls-check.ts";
 import { type ChaosStage, leaseTtlMs } from "./chaos-stage.ts";
 import { Checking } from "./checking.ts";
-import { farAhead, type FaultName, faultOf, pairsOf, twoAtOnce } from "./fault-names.ts";
+import { beyondFaults } from "./beyond-faults.ts";
+import { type BeyondName, type FaultName, faultOf, isBeyond, pairsOf, twoAtOnce } from "./fault-names.ts";
 import type { Journal } from "./journal.ts";
 import type { Call } from "./operations.ts";
 import { Participants } from "./participants.ts";
@@ -38,7 +39,6 @@ const pauseMs = { min: 300, max: 1_200 } as const;
 const movesShare = 0.35;
 /** Between two notes that something still goes on. */
 const disturbedEveryMs = 500;
-const hourMs = 3_600_000;
 /** A process may notice its clock's jump a second late, and an owner believes in its lease until it would have ended. */
 const staleForMs = leaseTtlMs + 2_000;
 
@@ -125,7 +125,7 @@ export class Act {
   }
 
   async #play(name: FaultName, strike: Strike): Promise<void> {
-    if (name === farAhead) return this.#jumpFarAhead(strike);
+    if (isBeyond(name)) return this.#playBeyond(name, strike);
     if (name !== twoAtOnce) return faultOf(name)?.play(strike);
     strike.isWithAnother = true;
     const [one, other] = strike.random.pick(pairsOf(strike.stage.without));
@@ -133,15 +133,15 @@ export class Act {
     await Promise.all([one.play(strike), other.play(strike)]);
   }
 
-  /** All sessions seem to have ended at once, and no host knows. */
-  async #jumpFarAhead(strike: Strike): Promise<void> {
-    const byMs = strike.random.pick([2 * leaseTtlMs, hourMs]);
+  /** From here until a while after it, what owners answer without a write may be old. */
+  async #playBeyond(name: BeyondName, strike: Strike): Promise<void> {
     const stale = { fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY };
     this.#stale.push(stale);
-    strike.note(`the primary's clock jumps ahead by ${byMs / 1_000} s`);
-    await strike.stage.stepPrimary(byMs);
-    stale.toMs = performance.now() + staleForMs;
-    await strike.wait({ min: leaseTtlMs, max: 2 * leaseTtlMs });
+    try {
+      await beyondFaults[name](strike);
+    } finally {
+      stale.toMs = performance.now() + staleForMs;
+    }
   }
 
   #told(call: Call): void {

@@ -1,7 +1,7 @@
 import { SeededRandom } from "../support/seeded-random.ts";
 import { Act, type ActResult } from "./act.ts";
 import { ChaosStage } from "./chaos-stage.ts";
-import { farAhead, type FaultName, needOf } from "./fault-names.ts";
+import { type FaultName, isBeyond, needOf } from "./fault-names.ts";
 import { Journal } from "./journal.ts";
 import { missingMeans } from "./means.ts";
 import { type ChaosReport, reportOf } from "./report.ts";
@@ -48,10 +48,10 @@ export async function runChaos(
   const startedAtMs = performance.now();
   try {
     const promised = shuffled(
-      possible.filter((name) => name !== farAhead),
+      possible.filter((name) => !isBeyond(name)),
       random,
     );
-    const beyond = possible.filter((name) => name === farAhead);
+    const beyond = possible.filter(isBeyond);
     const share = promised.length === 0 ? 1 : beyondShare;
     const acts = [
       { faults: promised, isBeyond: false, seconds: plan.seconds * (beyond.length === 0 ? 1 : 1 - share) },

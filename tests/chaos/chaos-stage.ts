@@ -39,8 +39,6 @@ export class ChaosStage {
   readonly #folder = mkdtempSync(join(tmpdir(), "chaos-"));
   #network: Network | undefined;
   #disk: SmallDisk | undefined;
-  /** How far the primary's clock is ahead of the machine's. */
-  #primaryShiftMs = 0;
 
   private constructor(without: readonly Means[]) {
     this.without = without;
@@ -91,13 +89,18 @@ export class ChaosStage {
 
   /** Sets a host's wall clock that far ahead of the machine's. */
   async shiftHost(host: HostProcess, aheadMs: number): Promise<void> {
-    await this.#clocks[this.#indexOf(host)]?.shift(aheadMs);
+    await present(this.#clocks[this.#indexOf(host)]).shift(aheadMs);
   }
 
   /** The primary's wall clock jumps by that much, from where it is. */
   async stepPrimary(byMs: number): Promise<void> {
-    this.#primaryShiftMs += byMs;
-    await this.#clocks[primaryIndex]?.shift(this.#primaryShiftMs);
+    const clock = present(this.#clocks[primaryIndex]);
+    await clock.shift(clock.aheadMs + byMs);
+  }
+
+  /** The primary's wall clock runs so many times as fast; the result ends that. */
+  runPrimaryClock(pace: number): Promise<() => Promise<void>> {
+    return present(this.#clocks[primaryIndex]).run(pace, this.primary.startedAtMs);
   }
 
   async runServer(name: "primary" | "replica"): Promise<void> {

@@ -6,23 +6,28 @@ import type { Fault } from "./faults.ts";
 /** Two of `faults` at once. */
 export const twoAtOnce = "two-at-once";
 /**
- * The primary's clock jumps ahead by more than is promised to be borne (L3). What remains is that storage is right (L4), so
- * this is played for objects with durable states alone, after everything else.
+ * The primary's clock is further ahead of those of hosts than is promised to be borne (L3). What remains is that storage is right
+ * (L4), so these are played for objects with durable states alone, after everything else.
  */
-export const farAhead = "primary-clock-far-ahead";
+export const beyondNames = ["primary-clock-far-ahead", "primary-clock-too-fast"] as const;
+export type BeyondName = (typeof beyondNames)[number];
 
-export type FaultName = keyof typeof faults | keyof typeof hardCases | typeof twoAtOnce | typeof farAhead;
+export type FaultName = keyof typeof faults | keyof typeof hardCases | typeof twoAtOnce | BeyondName;
 
 const single: Readonly<Record<string, Fault>> = { ...faults, ...hardCases };
-export const faultNames = [...Object.keys(single), twoAtOnce, farAhead] as FaultName[]; // they are the keys
+export const faultNames = [...Object.keys(single), twoAtOnce, ...beyondNames] as FaultName[]; // they are the keys
 
 export function faultOf(name: FaultName): Fault | undefined {
   return single[name];
 }
 
+export function isBeyond(name: FaultName): name is BeyondName {
+  return beyondNames.some((beyond) => beyond === name);
+}
+
 /** Means that a fault cannot do without. */
 export function needOf(name: FaultName): Means | undefined {
-  return name === farAhead ? "clocks" : single[name]?.needs;
+  return isBeyond(name) ? "clocks" : single[name]?.needs;
 }
 
 /** All that can be met by another fault at the same time, without the two being one, on a machine that lacks some means. */

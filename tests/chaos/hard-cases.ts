@@ -33,6 +33,25 @@ export const hardCases = {
       await Promise.all(moving);
     },
   },
+  /** What it said meanwhile, nobody may have heard: none of it is stored. */
+  "killed-owner-and-frozen-primary": {
+    touches: "everything",
+    async play(strike) {
+      const owner = await strike.claimOwner();
+      strike.note("SIGSTOP of the primary");
+      strike.stage.primary.freeze();
+      try {
+        await strike.wait({ min: 100, max: 0.6 * leaseTtlMs });
+        strike.note(`kill -9 of ${owner.id}`);
+        await owner.kill();
+        await strike.wait({ min: 0, max: leaseTtlMs });
+      } finally {
+        strike.stage.primary.thaw();
+        strike.note("SIGCONT of the primary");
+      }
+      await strike.stage.runHost(owner);
+    },
+  },
   /** What the replica says is long untrue, and then the log that it follows begins anew. */
   "lagging-replica-and-restarted-primary": {
     touches: "everything",

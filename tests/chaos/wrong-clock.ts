@@ -10,6 +10,7 @@ const noticedWithinMs = 1_000;
 export class WrongClock {
   readonly #file: string;
   readonly #library: string;
+  #aheadMs = 0;
 
   private constructor(file: string, library: string) {
     this.#file = file;
@@ -39,15 +40,35 @@ export class WrongClock {
     };
   }
 
+  /** How far it is ahead of the machine's, unless it runs at a pace of its own. */
+  get aheadMs(): number {
+    return this.#aheadMs;
+  }
+
   /** Sets it that far ahead of the machine's. Resolves when the process must have noticed. */
-  async shift(byMs: number): Promise<void> {
-    await this.#write(byMs);
+  async shift(aheadMs: number): Promise<void> {
+    this.#aheadMs = aheadMs;
+    await this.#write(aheadMs);
     await Bun.sleep(noticedWithinMs); // the library does not say when it has looked
   }
 
+  /**
+   * From when the process must have noticed, it runs `pace` times as fast as the machine's, and does not jump ahead for it. The
+   * result has it go on as usual from where it is then.
+   *
+   * @param startedAtMs since the Unix epoch: when the process was started, which is from when the library counts
+   */
+  async run(pace: number, startedAtMs: number): Promise<() => Promise<void>> {
+    const fromMs = Date.now() + noticedWithinMs;
+    await this.#write(this.#aheadMs - (fromMs - startedAtMs) * (pace - 1), pace);
+    await Bun.sleep(noticedWithinMs);
+    return () => this.shift(this.#aheadMs + (Date.now() - fromMs) * (pace - 1));
+  }
+
   /** In one step: it must never be read half. */
-  async #write(byMs: number): Promise<void> {
-    await Bun.write(`${this.#file}.new`, `${byMs < 0 ? "-" : "+"}${Math.abs(byMs) / 1_000}\n`);
+  async #write(aheadMs: number, pace = 1): Promise<void> {
+    const offset = `${aheadMs < 0 ? "-" : "+"}${Math.abs(aheadMs) / 1_000}`;
+    await Bun.write(`${this.#file}.new`, `${offset} x${pace}\n`);
     await rename(`${this.#file}.new`, this.#file);
   }
 }

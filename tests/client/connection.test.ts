@@ -369,7 +369,7 @@ test("what is wrong is said at once, with what to do", async () => {
   const rig = new Rig({}, `${iadUrl}/`);
   new Ear(rig.chat);
   await rig.settle();
-  expect([...rig.network.sockets].map(({ url }) => url)).toEqual(["wss://iad.test/-/connect"]);
+  expect([...rig.network.sockets].map(({ url }) => url)).toEqual(["wss://iad.test/-/connect?protocol=1"]);
   await rig.close();
 });
 

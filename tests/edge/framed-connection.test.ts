@@ -401,6 +401,33 @@ describe("E30 what is bounded", () => {
     expect(() => rig.accept()).toThrow(expect.objectContaining({ code: "host_draining" }));
   });
 
+  test("a client is welcomed in the highest version that both speak, and one that says nothing in the first", () => {
+    const versions = { oldest: 1, newest: 2 };
+    for (const [query, protocol] of [
+      ["", 1],
+      ["?protocol=1", 1],
+      ["?protocol=2", 2],
+      ["?protocol=9", 2],
+    ] as const) {
+      const client = new FramedRig({ versions }).connect(undefined, query);
+      expect(client.socket.frames[0]).toMatchObject({ type: "welcome", protocol });
+    }
+  });
+
+  test("a client whose version is too old is told so once it is open, where a page can hear it", () => {
+    const client = new FramedRig({ versions: { oldest: 2, newest: 3 } }).connect(undefined, "?protocol=1");
+    expect(client.socket.frames).toEqual([]);
+    const why = "The client speaks version 1 of the protocol, and this host versions 2 to 3: load it anew.";
+    expect(client.socket.closing).toEqual([4426, why]);
+  });
+
+  test("a version that is none is refused before there is a connection", () => {
+    for (const wrong of ["x", "0", "-1", "1.5", "", "9999999999"])
+      expect(() => new FramedRig().accept(undefined, `?protocol=${wrong}`)).toThrow(
+        expect.objectContaining({ code: "bad_request" }),
+      );
+  });
+
   test("anything but a WebSocket is told what is spoken there", () => {
     const { route } = new FramedRig();
     for (const method of ["GET", "POST"])

@@ -172,7 +172,7 @@ class ScenarioRun implements LoadStage {
   }
 
   #faultsOf({ tally, bystander, memory }: Omit<ScenarioResult, "failures">): string[] {
-    const { expected } = this.#scenario;
+    const { expected, keptMiB = 0 } = this.#scenario;
     const bystanderP99Ms = this.size(this.#scenario.bystanderP99Ms, bystanderP99MsSmall);
     const faults = unexplained(tally, expected);
     for (const phase of ["before", "during", "after"] as const)
@@ -185,10 +185,10 @@ class ScenarioRun implements LoadStage {
     if (grownMiB > memory.growth.mebibytes)
       faults.push(`it grew by ${Math.round(grownMiB)} MiB where ${memory.growth.mebibytes} are allowed`);
     const heapMiB = (memory.after.heapBytes - memory.before.heapBytes) / mebibyte;
-    if (heapMiB > (this.#scenario.heapRestMiB ?? heapRestMiB))
+    if (heapMiB > keptMiB + heapRestMiB)
       faults.push(`${Math.round(heapMiB)} MiB of its heap did not come back`);
     const residentMiB = (memory.after.residentBytes - memory.before.residentBytes) / mebibyte;
-    if (residentMiB > residentRestMiB)
+    if (residentMiB > keptMiB + residentRestMiB)
       faults.push(`${Math.round(residentMiB)} MiB of its resident memory did not come back`);
     const errors = this.host.errors.slice(this.#errorsBefore);
     if (errors.length > 0)

@@ -51,8 +51,8 @@ export interface Scenario {
   readonly expected: readonly string[];
   /** What the host may have resident beyond what it had before: while it lasts. */
   readonly growth: (stage: LoadStage) => Bound;
-  /** What of its heap the host may go on holding afterwards, where its objects are meant to: in MiB. */
-  readonly heapRestMiB?: number;
+  /** What objects are meant to keep afterwards, in MiB. Default 0. */
+  readonly keptMiB?: number;
   /** The bystander's slowest answer but one in a hundred, while the load lasts: in ms. */
   readonly bystanderP99Ms: number;
   /** The load, from its beginning to its end. */

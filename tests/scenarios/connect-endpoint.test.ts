@@ -103,7 +103,7 @@ describe.each([...ways])("%s", (way, region) => {
         expect(position === undefined).toBe(topic === "live");
       }
     expect(client.socket.heard[0]).toBe(
-      JSON.stringify({ type: "welcome", host: cluster.host(region).hostId, region }),
+      JSON.stringify({ type: "welcome", host: cluster.host(region).hostId, region, protocol: 1 }),
     );
     for (const { id } of objects)
       for (const text of ["1", "2"])

@@ -8,6 +8,7 @@ import {
   startHost,
 } from "../../apps/server/index.ts";
 import type { Log, LogFields } from "../../infra/lib/log.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import { Sqld } from "./sqld.ts";
 import { until } from "./wait.ts";
@@ -23,6 +24,8 @@ export interface ClusterOptions {
   readonly config?: Partial<ServerConfig>;
   /** Classes of one region, where they differ from the others'. */
   readonly classesOf?: (region: string) => readonly AnyObjectClass[];
+  /** Versions of the links of one region's host. Default: what this build speaks. */
+  readonly linkVersionsOf?: (region: string) => VersionRange | undefined;
 }
 
 export interface LogEntry {
@@ -83,9 +86,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     classes = options.classesOf?.(region) ?? options.classes,
   ) => {
     const hostId = changes.hostId ?? `${region}-${hosts.length}`;
+    const linkVersions = options.linkVersionsOf?.(region);
     const host = await startHost(
       { ...base, region, hostId, ...changes },
-      { classes, log: recorder(hostId, entries) },
+      { classes, log: recorder(hostId, entries), ...(linkVersions && { linkVersions }) },
     );
     hosts.push(host);
     return host;

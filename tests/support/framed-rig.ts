@@ -1,3 +1,4 @@
+import { subscriptionsPerTurn, Turns } from "../../infra/host/turns.ts";
 import type { WantedSubscription } from "../../infra/edge/dispatcher.ts";
 import { ConnectRoute } from "../../infra/edge/connect-route.ts";
 import type { ClientConnection, EdgeSocket, SocketOwner } from "../../infra/edge/edge-socket.ts";
@@ -7,6 +8,7 @@ import type { FramedConnection } from "../../infra/edge/framed-connection.ts";
 import type { Frontend } from "../../infra/edge/wanted-upgrade.ts";
 import type { Log } from "../../infra/lib/log.ts";
 import type { ObjectRef } from "../../infra/lib/object-ref.ts";
+import type { VersionRange } from "../../infra/lib/version-range.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import type { HostFrame } from "./connect-client.ts";
 import { VirtualClock } from "./virtual-clock.ts";
@@ -128,6 +130,8 @@ export interface FramedRigOptions {
   readonly socketsMax?: number;
   readonly headers?: Record<string, string>;
   readonly trustedHeaders?: readonly string[];
+  /** Of the protocol, that the host speaks. */
+  readonly versions?: VersionRange;
 }
 
 /** An edge with connections for many topics, whose dispatcher is the test. */
@@ -143,7 +147,7 @@ export class FramedRig {
   readonly #headers: Record<string, string>;
   isDraining = false;
 
-  constructor({ socketsMax = 1000, headers = {}, trustedHeaders = [] }: FramedRigOptions = {}) {
+  constructor({ socketsMax = 1000, headers = {}, trustedHeaders = [], versions }: FramedRigOptions = {}) {
     this.#headers = headers;
     this.sockets = new EdgeSockets({
       addresses: anyAddress,
@@ -163,6 +167,7 @@ export class FramedRig {
     this.route = new ConnectRoute({
       ...{ sockets: this.sockets, clock: this.clock, log, dispatcher, hostId: "h1", region: "ams" },
       ...{ trustedHeaders, isDraining: () => this.isDraining },
+      ...{ turns: new Turns(this.clock, subscriptionsPerTurn), ...(versions && { versions }) },
     });
   }
 
@@ -173,18 +178,18 @@ export class FramedRig {
         client.heard.push(message);
   }
 
-  accept(headers: Record<string, string> = this.#headers): FramedConnection {
-    const request = new Request("http://edge.example:80/-/connect", {
+  accept(headers: Record<string, string> = this.#headers, query = ""): FramedConnection {
+    const request = new Request(`http://edge.example:80/-/connect${query}`, {
       headers: { upgrade: "websocket", ...headers },
     });
     return this.route.accept(request, "192.0.2.7");
   }
 
   /** A client that is connected, with what it says and hears. */
-  connect(headers?: Record<string, string>): FramedClient {
+  connect(headers?: Record<string, string>, query?: string): FramedClient {
     const socket = new FakeWebSocket(this);
     this.#clients.push(socket);
-    const connection = this.accept(headers);
+    const connection = this.accept(headers, query);
     connection.connected(socket);
     return new FramedClient(this, connection, socket);
   }

@@ -28,6 +28,7 @@ export class Sqld {
   readonly #primary: Sqld | undefined;
   readonly #place: SqldPlace;
   #process: Bun.Subprocess<"ignore", "ignore", "ignore"> | undefined;
+  #startedAtMs = 0;
 
   private constructor(
     folder: string,
@@ -70,6 +71,11 @@ export class Sqld {
     return this.#process?.pid ?? 0;
   }
 
+  /** Its last start, since the Unix epoch. */
+  get startedAtMs(): number {
+    return this.#startedAtMs;
+  }
+
   /** Whether it has ended by itself since it was last started. */
   get hasEnded(): boolean {
     return this.#process !== undefined && hasExited(this.#process);
@@ -82,6 +88,7 @@ export class Sqld {
     const role = this.#primary === undefined ? ["--grpc-listen-addr", grpcAddress] : [];
     const follow = this.#primary === undefined ? [] : ["--primary-grpc-url", this.#primary.#grpcUrl];
     const listen = ["--db-path", this.#data, "--http-listen-addr", `${address}:${this.#ports.http}`];
+    this.#startedAtMs = Date.now();
     const child = Bun.spawn([...runner, binary(), ...listen, ...role, ...follow], {
       stdin: "ignore",
       stdout: "ignore",

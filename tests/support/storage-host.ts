@@ -112,7 +112,7 @@ export class StorageHost {
 
   readonly #events: LeaseEvents = {
     sessionOver: () => this.#table?.suspendAll(),
-    sessionOpened: () => void this.#table?.adoptAll(),
+    sessionOpened: (_, __, hasForgotten) => void this.#table?.adoptAll(hasForgotten),
     leasesLost: (leases) => this.#table?.endLost(leases),
     hostsChanged: () => undefined,
   };

@@ -11,6 +11,8 @@ export interface RequestsSetup {
   readonly body?: string;
   /** What is answered with one of these codes is asked again, as it says, until it is answered otherwise. */
   readonly repeats?: readonly string[];
+  /** Each on a connection of its own. */
+  readonly opensAnew?: boolean;
   /** No further request is begun after this time. Default: all are. */
   readonly forMs?: number;
   /** Requests a second at most, of all connections together. */
@@ -68,6 +70,7 @@ export class Requests implements Attack {
       }
       if (this.#latencies.length < 100_000) this.#latencies.push(performance.now() - sentMs);
       this.#answered++;
+      if (this.#setup.opensAnew) connection.destroy();
       if (connection.isClosed) connection = await RawConnection.open(port);
     }
     connection.destroy();

@@ -1,8 +1,9 @@
 import type { LoadStage, Scenario } from "../scenario.ts";
 
 const growth = (stage: LoadStage) => ({
-  mebibytes: stage.size(256, 96),
-  because: "64 callers with 1,000 calls under way each, a few KiB a call",
+  mebibytes: stage.size(832, 96),
+  because:
+    "64 callers with 1,000 calls under way each, at 12 KiB (a client of Eden's, a request, an answer); and 64 MiB",
 });
 
 /** Objects that call a thousand others at once. */

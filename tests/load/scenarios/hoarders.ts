@@ -14,7 +14,7 @@ export const hoarders: Scenario = {
       "STATEFUL_MEMORY_LIMIT_MB: refusals begin at 85 % of it, and what came within a second of that is on top",
   }),
   // Those who came in time keep what they have.
-  heapRestMiB: limitMiB,
+  keptMiB: limitMiB,
   bystanderP99Ms: 1500,
   async run(stage) {
     const count = stage.size(600, 20);

@@ -9,12 +9,12 @@ import { hugeBodies } from "./huge-bodies.ts";
 import { idsInMemory, idsOfNobody, idsStored, keptAsleep } from "./many-ids.ts";
 import { socketsAsleep, socketsAwake } from "./many-sockets.ts";
 import { manySubscriptions, manyTopics } from "./many-topics.ts";
-import { openRequests, openSerial, slowLoris } from "./open-requests.ts";
+import { newConnections, openRequests, openSerial, slowLoris } from "./open-requests.ts";
 import { fastStreams, slowBodies, slowSockets, slowStreams } from "./slow-readers.ts";
 
 /** In the order in which they run. */
 export const scenarios: readonly Scenario[] = [
-  ...[hugeBodies, slowLoris, openRequests, openSerial],
+  ...[hugeBodies, slowLoris, newConnections, openRequests, openSerial],
   ...[socketsAwake, socketsAsleep, slowSockets, slowStreams, slowBodies, fastStreams],
   ...[fastPublisher, manyTopics, manySubscriptions, messageFlood],
   ...[callStorm, callCycle, alarmsDue],

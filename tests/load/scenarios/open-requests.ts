@@ -65,3 +65,28 @@ export const slowLoris: Scenario = {
   serves: async (stage) => (await stage.ask("/files/a/read", { method: "POST", body: "x" })).ok,
   recoveryLimitMs: 2000,
 };
+
+/** Clients that open a connection for each request, faster than those are served. */
+export const newConnections: Scenario = {
+  name: "new-connections",
+  about: "50 clients that open a connection for each request, to a handler that takes 10 ms of the processor",
+  expected: ["200"],
+  growth: () => ({ mebibytes: 64, because: "50 connections with a request each" }),
+  bystanderP99Ms: 1000,
+  async run(stage) {
+    const forMs = stage.size(20_000, 1000);
+    const line = "GET /patient/a/busy/10";
+    const asked = {
+      kind: "requests",
+      connections: 50,
+      count: 1_000_000,
+      line,
+      opensAnew: true,
+      forMs,
+    } as const;
+    const { figures } = await (await stage.attack(asked)).done(forMs + 20_000);
+    stage.figure("a second", figures.perSecond ?? 0);
+  },
+  serves: async (stage) => (await stage.ask("/patient/a")).ok,
+  recoveryLimitMs: 2000,
+};

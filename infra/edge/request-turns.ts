@@ -1,0 +1,57 @@
+import type { Clock } from "../lib/clock.ts";
+
+/** How long requests are served in one turn of the event loop. Smaller: more turns for the same; larger: others wait longer for theirs. */
+export const requestTurnMsMax = 25;
+/** Steps of promises between one that has waited and the next: by then it has looked for its object, and its handler has begun. */
+const stepsBetween = 16;
+
+/**
+ * Turns for requests. Bun takes new connections one after the other for as long as there are any, and has the first request of each
+ * served in that very call. Where clients open a connection for each request, and serving one takes longer than opening the next, the
+ * call never ends: no connection that is open already is heard, no timer fires, and the host loses its lease. So once a turn has
+ * lasted for a while, what comes waits for the next: taking it costs next to nothing, and the call comes to its end.
+ */
+export class RequestTurns {
+  readonly #clock: Pick<Clock, "monotonicMs" | "nextTurn">;
+  #isUnderWay = false;
+  #beganMs = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(clock: Pick<Clock, "monotonicMs" | "nextTurn">) {
+    this.#clock = clock;
+  }
+
+  /** Whether what comes now has to wait. */
+  get isLong(): boolean {
+    this.#begin();
+    return this.#waiting.length > 0 || this.#hasLasted;
+  }
+
+  /** What a request waits for, in the order in which they came; undefined where it may be served now. */
+  wait(): Promise<void> | undefined {
+    if (!this.isLong) return undefined;
+    return new Promise((pass) => this.#waiting.push(pass));
+  }
+
+  get #hasLasted(): boolean {
+    return this.#clock.monotonicMs() - this.#beganMs >= requestTurnMsMax;
+  }
+
+  #begin(): void {
+    if (this.#isUnderWay) return;
+    this.#isUnderWay = true;
+    this.#beganMs = this.#clock.monotonicMs();
+    this.#clock.nextTurn(() => {
+      this.#isUnderWay = false;
+      if (this.#waiting.length > 0) void this.#admit();
+    });
+  }
+
+  async #admit(): Promise<void> {
+    this.#begin();
+    while (this.#waiting.length > 0 && !this.#hasLasted) {
+      this.#waiting.shift()?.();
+      for (let step = 0; step < stepsBetween; step++) await undefined;
+    }
+  }
+}
