@@ -20,6 +20,8 @@ export interface AdoptionSetup {
   readonly log: Log;
   /** Somebody else has it. */
   readonly lost: (adoptable: Adoptable, cause: StatefulError) => void;
+  /** It has ended, and another copy of it is here, or starts: what was adopted is that one's. */
+  readonly isTakenAnew: (adoptable: Adoptable) => boolean;
   /** It had stopped, or ended, before its lease was confirmed. */
   readonly over: (adoptable: Adoptable) => void;
 }
@@ -84,7 +86,9 @@ export class Adoption {
     if (answer.owned) {
       adoptable.resume(answer.session, answer.epoch);
       if (!adoptable.isOver) return;
-      this.#setup.leases.release({ object: ref, epoch: answer.epoch });
+      // Whoever started meanwhile asked for it in the same commit, and runs under this very epoch.
+      if (!this.#setup.isTakenAnew(adoptable))
+        this.#setup.leases.release({ object: ref, epoch: answer.epoch });
       this.#setup.over(adoptable);
     } else if (adoptable.suspendedUnder !== undefined) {
       this.#setup.lost(

@@ -91,6 +91,12 @@ export abstract class HostObjects {
     return this.byKey.get(key)?.attachedEdges ?? this.sleepers.get(key)?.edges;
   }
 
+  /** Whether another copy of what has ended runs, sleeps or starts here: it has the lease then, if this host has it. */
+  protected isTakenAnew(old: { readonly ref: ObjectRef }): boolean {
+    const { key } = old.ref;
+    const known = this.byKey.get(key) ?? this.sleepers.get(key) ?? old;
+    return known !== old || this.starting.has(key) || this.claiming.has(key);
+  }
   protected isStarting(key: string): boolean {
     return this.starting.has(key);
   }

@@ -86,7 +86,7 @@ export abstract class ObjectTable extends HostObjects {
       start: (arrived) => this.startArrived(arrived),
     });
     this.adoption = new Adoption({
-      ...{ leases, clock, log },
+      ...{ leases, clock, log, isTakenAnew: (old: Adoptable) => this.isTakenAnew(old) },
       lost: (adoptable, cause) => this.lose(adoptable, cause),
       over: (adoptable) => this.over(adoptable),
     });

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import type { SocketRecord } from "../../infra/host/edge-port.ts";
+import { StatefulError } from "../../infra/lib/errors.ts";
 import { object } from "../../infra/object/object.ts";
 import { FakeSession } from "./fake-lease.ts";
 import { connectTo, FakeCarrier, FakeEdge, fetchFrom, ObjectHost } from "./object-host.ts";
@@ -315,4 +316,20 @@ test("H9 an edge that answers the roll call in the same turn, and has the object
   // Of one copy: whatever another wrote under the same lease would be this one's to overwrite.
   expect(heard.filter((each) => typeof each === "object")).toHaveLength(1);
   expect(edge.told.filter((each) => each === "rollCall")).toHaveLength(1);
+});
+
+test("H6 L1 a sleeper that was given up while it was adopted takes no lease from the copy that has started meanwhile", async () => {
+  const { host, edge } = await asleep([]);
+  host.leases.session.end();
+  host.table.suspendAll();
+  host.leases.session = new FakeSession("next");
+  const held = Promise.withResolvers<void>();
+  host.leases.adoptionHeld = held.promise;
+  const adopted = host.table.adoptAll();
+  edge.events?.lost(new StatefulError("owner_unreachable", "The edge has gone."));
+  const anew = await host.live("room");
+  held.resolve();
+  await adopted;
+  // What was adopted came under the lease that the new copy has: one commit takes both.
+  expect([anew.isLive, host.leases.released.map(({ epoch }) => epoch)]).toEqual([true, [1]]);
 });

@@ -110,7 +110,7 @@ function draw(
       return { atMs, kind, host };
     case "isolation": {
       // Late, but not so late that the host gives an answer up.
-      const delayMs = random.between(1, ttlMs / 6);
+      const delayMs = random.between(ttlMs / 9, ttlMs / 5.8);
       const [slowMs, forMs] = [random.between(ttlMs / 3, ttlMs), random.between(ttlMs, 2 * ttlMs)];
       return { atMs, kind, host, slowMs, delayMs, forMs };
     }
@@ -164,9 +164,10 @@ export class FaultPlayer {
     this.#world = world;
   }
 
-  schedule(faults: readonly Fault[]): void {
+  /** @param nowMs what time it is by theirs */
+  schedule(faults: readonly Fault[], nowMs: number): void {
     const { scheduler } = this.#world;
-    for (const fault of faults) scheduler.after(fault.atMs, undefined, () => this.#begin(fault));
+    for (const fault of faults) scheduler.after(fault.atMs - nowMs, undefined, () => this.#begin(fault));
   }
 
   /** Everything is mended, and nothing happens from here on. */

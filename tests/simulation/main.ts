@@ -45,6 +45,12 @@ async function simulateMany(from: number, count: number): Promise<number> {
   const report = new Report();
   const failed: RunResult[] = [];
   let toldAtMs = performance.now();
+  // Whoever has waited long enough is told what there is by then.
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.once(signal, () => {
+      console.log(report.text());
+      process.exit(failed.length > 0 ? 1 : 0);
+    });
   const seeds = Array.from({ length: count }, (_, index) => from + index);
   const stop = (result: RunResult) => {
     report.add(result);

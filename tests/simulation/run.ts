@@ -54,7 +54,7 @@ const probePauseMs = 400;
 /** Longer than a client waits for an answer. */
 const answerLimitMs = 10_000;
 /** Once everything is served everywhere, and nobody asks anything any more, listeners have heard all within this time. */
-const quietLimitMs = 20_000;
+const quietLimitMs = 40_000;
 
 const sums = ["ledger/a", "ledger/b", "vault/a"];
 const topical = ["ledger/a", "ledger/b"];
@@ -72,6 +72,7 @@ export function settingsOf(seed: number): WorldSettings {
     heartbeatMs: random.pick([500, 1_000, 2_000]),
     hasReplica: random.isLucky(0.3),
     ...weatherOf(random.next()),
+    endsDark: random.isLucky(0.4),
   };
 }
 
@@ -127,16 +128,7 @@ export class Run {
       const place = world.clientPlace(`caller-${index + 1}`, region);
       return new Caller({ world, random: this.#random.fork(), place, objects, pauseMs, operations, memos });
     });
-    this.#listeners = regions.map((region, index) => {
-      const place = world.clientPlace(`listener-${index + 1}`, region);
-      return new Listener({
-        world,
-        random: this.#random.fork(),
-        place,
-        objects: topical,
-        check: this.#topics,
-      });
-    });
+    this.#listeners = regions.map((region, index) => this.#listener(`listener-${index + 1}`, region));
     this.#talkers = regions.slice(0, 2).map((region, index) => {
       const place = world.clientPlace(`talker-${index + 1}`, region);
       return new Talker({ world, random: this.#random.fork(), place, object: "talk/a" });
@@ -147,7 +139,7 @@ export class Run {
     const { scheduler, hosts } = this.#world;
     for (const host of hosts.values()) host.start();
     scheduler.runUntil(startMs);
-    this.#player.schedule(this.#faults.map((fault) => ({ ...fault, atMs: fault.atMs - startMs })));
+    this.#player.schedule(this.#faults, startMs);
     for (const caller of this.#callers) caller.start();
     for (const listener of this.#listeners) listener.start();
     for (const talker of this.#talkers) talker.start();
@@ -177,10 +169,31 @@ export class Run {
     // What was asked last has the time to be answered; then all is quiet, and everything is read once more.
     this.#waitFor(() => this.#callers.every(({ isIdle }) => isIdle), answerLimitMs);
     this.#waitFor(() => this.#talkers.every(({ isAnswered }) => isAnswered), echoLimitMs);
+    for (const talker of this.#talkers) talker.judge();
+    if (this.#world.settings.endsDark) this.#restartAll();
     for (const key of sums) this.#readAtLast(key);
     this.#waitFor(() => this.#applied.size === sums.length && this.#haveHeardAll(), quietLimitMs);
     for (const key of sums)
       if (!this.#applied.has(key)) this.#world.violation(`healing: ${key} cannot be read in the end`);
+  }
+
+  /** Whatever was in memory alone is gone. */
+  #restartAll(): void {
+    const { scheduler, hosts } = this.#world;
+    this.#world.journal("— all hosts are killed, and started again");
+    for (const host of hosts.values()) host.crash(false);
+    scheduler.runUntil(scheduler.nowMs + 200);
+    for (const host of hosts.values()) host.start();
+    // One who has heard nothing yet is told all that is stored, and it is what the others heard.
+    const reader = this.#listener("reader", "iad");
+    this.#listeners.push(reader);
+    reader.start();
+  }
+
+  #listener(name: string, region: string): Listener {
+    const place = this.#world.clientPlace(name, region);
+    const own = { random: this.#random.fork(), place, objects: topical, check: this.#topics };
+    return new Listener({ world: this.#world, ...own });
   }
 
   /** What was published has arrived, as far as anybody was told that it would. */
@@ -229,7 +242,6 @@ export class Run {
       if (applied !== undefined) this.#judgeApplied(key, own, applied);
       this.#judgeOrder(key, own, applied);
     }
-    for (const talker of this.#talkers) talker.judge();
     for (const listener of this.#listeners)
       for (const [key, check] of listener.checks) this.#judgeHeard(key, check.ops);
   }

@@ -5,8 +5,8 @@ import type { RunResult } from "./run.ts";
 import { SimulationWorker, simulateAll } from "./simulation-worker.ts";
 
 const processes = 2;
-const fixedRuns = 30;
-const freshRuns = 20;
+const fixedRuns = 20;
+const freshRuns = 12;
 /** A run takes 0.1 s of one core; a machine that does much else may need some twenty times as long. */
 const limitMs = 100_000;
 
@@ -14,7 +14,7 @@ test(
   "the same seed is the same run, whatever its process has run before",
   async () => {
     const [one, other] = [new SimulationWorker(), new SimulationWorker()];
-    const seeds = [1, 2, 3];
+    const seeds = [1, 2];
     const forwards = await hashes(one, seeds);
     const backwards = await hashes(other, seeds.toReversed());
     await Promise.all([one.stop(), other.stop()]);

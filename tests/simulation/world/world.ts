@@ -3,6 +3,7 @@ import { StatefulError } from "../../../infra/lib/errors.ts";
 import type { LogFields } from "../../../infra/lib/log.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
 import { witness } from "../classes.ts";
+import { FenceCheck } from "../checks/fence-check.ts";
 import { OneCopyCheck } from "../checks/one-copy-check.ts";
 import type { Connection, Place } from "./connection.ts";
 import { carry, type Outcome } from "./dial.ts";
@@ -31,6 +32,8 @@ export interface WorldSettings {
   readonly beyondBounds: boolean;
   /** Nothing happens but what no message of a socket may be lost by: moves, drains, broken connections and slow ways. */
   readonly isGentle: boolean;
+  /** Every process ends at the end, and what is looked at is what was stored. */
+  readonly endsDark: boolean;
 }
 
 /** What the promises assume of clocks. */
@@ -61,6 +64,8 @@ export class World {
   /** What was done and seen, line by line, where somebody wants to read it. */
   readonly lines: string[] | undefined;
   storm: Storm = noStorm;
+  /** Whether a message of a socket may be lost while its connection lives. */
+  mayLoseMessages: boolean;
   /** How much longer answers of the directory take to a host. */
   readonly slowAnswers = new Map<string, number>();
   readonly #regions = new Map<string, string>();
@@ -73,6 +78,7 @@ export class World {
   ) {
     this.settings = settings;
     this.scheduler = scheduler;
+    this.mayLoseMessages = !settings.isGentle;
     this.lines = isTold ? [] : undefined;
     this.random = new SeededRandom(settings.seed ^ 0x5eed);
     this.network = new Network(scheduler, this.random.fork(), (from, to) => this.#distanceMs(from, to));
@@ -80,6 +86,7 @@ export class World {
     this.primary = new Primary(scheduler, { primary: databases.primary, replica }, this.#rate());
     this.clients = new SimulatedProcess("clients", scheduler, { skewMs: 0, rate: 1 });
     this.oneCopy = new OneCopyCheck(this);
+    this.primary.fence = new FenceCheck(this.primary, (what) => this.violation(`fencing: ${what}`));
     this.primary.onLeases = (leases) => this.oneCopy.leasesChanged(leases);
     witness.accepted = (key, hostId) => this.oneCopy.accepted(key, hostId);
     for (let index = 0; index < settings.hosts; index += 1) this.#addHost(index);
@@ -102,6 +109,9 @@ export class World {
 
   logged(host: string, level: string, event: string, fields: LogFields | undefined): void {
     if (this.isTold) this.journal(`${host} ${level} ${event} ${brief(fields)}`);
+    this.oneCopy.logged(host, event, fields);
+    // A host that goes away, and that no other could take an object from in its time.
+    if (event === "object.stopped" && fields?.reason === "drain") this.mayLoseMessages = true;
     // What can happen to a host has a code; anything else would be a bug anywhere.
     if (level === "error" && isBug(fields?.error))
       this.violation(`${host} logged ${event}: ${brief(fields)}`);
@@ -135,13 +145,13 @@ export class World {
     const region = regionsOfHosts[index % regionsOfHosts.length] ?? "iad";
     const name = `${region}-${index + 1}`;
     const { beyondBounds } = this.settings;
-    const skewMs = (2 * this.random.next() - 1) * assumed.skewMs * (beyondBounds ? 4 : 1);
+    const skewMs = (2 * this.random.next() - 1) * assumed.skewMs * (beyondBounds ? 2 : 1);
     this.#regions.set(name, region);
     this.hosts.set(name, new SimulatedHost(this, name, region, { skewMs, rate: this.#rate() }));
   }
 
   #rate(): number {
-    const off = assumed.rateOff * (this.settings.beyondBounds ? 40 : 1);
+    const off = assumed.rateOff * (this.settings.beyondBounds ? 15 : 1);
     return 1 + (2 * this.random.next() - 1) * off;
   }
 
