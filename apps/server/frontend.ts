@@ -219,7 +219,12 @@ export class Frontend implements DispatcherFrontend {
   }
 
   #answer(request: Request): Answer {
-    const turn = this.#turns.wait();
+    let turn: Promise<void> | undefined;
+    try {
+      turn = this.#turns.wait();
+    } catch (thrown) {
+      return problem(asStatefulError(thrown));
+    }
     return turn === undefined ? this.#answerNow(request) : turn.then(() => this.#answerNow(request));
   }
 

@@ -1,9 +1,12 @@
 import type { Clock } from "../lib/clock.ts";
+import { StatefulError } from "../lib/errors.ts";
 
 /** How long requests are served in one turn of the event loop. Smaller: more turns for the same; larger: others wait longer for theirs. */
 export const requestTurnMsMax = 25;
 /** Steps of promises between one that has waited and the next: by then it has looked for its object, and its handler has begun. */
 const stepsBetween = 16;
+/** More do not wait: whoever comes then is told to come again. Each keeps a connection open, and its headers. */
+export const waitingRequestsMax = 10_000;
 
 /**
  * Turns for requests. Bun takes new connections one after the other for as long as there are any, and has the first request of each
@@ -27,9 +30,15 @@ export class RequestTurns {
     return this.#waiting.length > 0 || this.#hasLasted;
   }
 
-  /** What a request waits for, in the order in which they came; undefined where it may be served now. */
+  /**
+   * What a request waits for, in the order in which they came; undefined where it may be served now.
+   *
+   * @throws StatefulError `host_full` where too many wait.
+   */
   wait(): Promise<void> | undefined {
     if (!this.isLong) return undefined;
+    if (this.#waiting.length >= waitingRequestsMax)
+      throw new StatefulError("host_full", "Too many requests wait for their turn at this host.");
     return new Promise((pass) => this.#waiting.push(pass));
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { RequestTurns, requestTurnMsMax } from "../../infra/edge/request-turns.ts";
+import { RequestTurns, requestTurnMsMax, waitingRequestsMax } from "../../infra/edge/request-turns.ts";
 
 /** A clock that goes on only while requests are served, and turns that a test takes. */
 function turnsOf() {
@@ -57,4 +57,11 @@ test("E35 one that takes longer than a turn is served alone, and the next is not
   expect(served).toEqual(["long", "next"]);
   await nextTurn();
   expect(served).toEqual(["long", "next", "last"]);
+});
+
+test("E35 so many wait and no more", () => {
+  const { ask, turns } = turnsOf();
+  ask("long", requestTurnMsMax);
+  for (let n = 0; n < waitingRequestsMax; n++) ask(String(n), 0);
+  expect(() => turns.wait()).toThrow("Too many requests wait");
 });
