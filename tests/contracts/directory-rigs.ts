@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
@@ -7,6 +7,8 @@ import { MemoryDirectory } from "../../infra/lease/memory-directory.ts";
 import { RemoteConnection } from "../../infra/lease/remote-connection.ts";
 import { statement } from "../../infra/lease/sql-connection.ts";
 import { systemClock } from "../../infra/lib/clock.ts";
+import { WorkerConnection } from "../../infra/lease/worker-connection.ts";
+import { migrate } from "../../infra/lease/directory-schema.ts";
 import { clearDirectory } from "../support/clear-directory.ts";
 import { Sqld } from "../support/sqld.ts";
 import type { DirectoryRig } from "./directory-cluster.ts";
@@ -35,6 +37,12 @@ export async function fileRig(): Promise<DirectoryRig> {
   const folder = await mkdtemp(join(tmpdir(), "directory-"));
   let generation = 0;
   const data = () => join(folder, `data-${generation}`);
+  // With its tables: making them takes longer than most of what is tested with them.
+  const empty = join(folder, "empty");
+  await mkdir(empty);
+  await migrateFile(`file:${join(empty, "directory.db")}`);
+  const begin = () => cp(empty, data(), { recursive: true });
+  await begin();
   return {
     connect: () => connectDirectory({ ...patientLimits, url: `file:${join(data(), "directory.db")}` }),
     disconnect,
@@ -48,9 +56,17 @@ export async function fileRig(): Promise<DirectoryRig> {
     },
     reset: async () => {
       generation += 1;
+      await begin();
     },
     stop: () => rm(folder, { recursive: true, force: true }),
   };
+}
+
+async function migrateFile(url: string): Promise<void> {
+  const config = { url, busyTimeoutMs: 5_000 };
+  const connection = new WorkerConnection({ clock: systemClock, config, timeLimitMs: 20_000 });
+  await migrate(connection);
+  await connection.close();
 }
 
 /** A server, reached by `url`. */
