@@ -3,5 +3,5 @@ import { objectStorageContract } from "../contracts/object-storage-contract.ts";
 
 objectStorageContract("memory", memoryRig);
 objectStorageContract("file", fileRig);
-objectStorageContract("sqld over http", () => serverRig((sqld) => sqld.httpUrl));
+// Over http it is the same statements: tests/lease/storage-contract.test.ts holds both ways to the same.
 objectStorageContract("sqld over ws", () => serverRig((sqld) => sqld.wsUrl));
