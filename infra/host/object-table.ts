@@ -248,11 +248,8 @@ export abstract class ObjectTable extends HostObjects {
   async #start(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
     const { leases, classes } = this.setup;
     this.#checkAccepts(ref, when);
-    const acquisition = await this.#acquire(
-      ref,
-      when,
-      loadsWithLease(classes.get(ref.className)?.definition),
-    );
+    const loads = loadsWithLease(classes.get(ref.className)?.definition);
+    const acquisition = await this.#acquire(ref, when, loads);
     if (!acquisition.owned) {
       this.dropCarried(ref.key); // It has been elsewhere since.
       return acquisition;
@@ -307,14 +304,13 @@ export abstract class ObjectTable extends HostObjects {
     const read = this.starter.topics(ref, runtime, sleeper.topics);
     const [held, topics] = await Promise.all([this.#heldBy(sleeper, runtime), read, edges.rollCall()]);
     if (!held.owned) {
-      this.sleepers.lose(
-        sleeper,
-        new StatefulError("session_over", `${ref.key} lives on another host by now.`),
-      );
+      const cause = new StatefulError("session_over", `${ref.key} lives on another host by now.`);
+      this.sleepers.lose(sleeper, cause);
       return held;
     }
     const { session, epoch, loaded } = held;
-    if (!session.isValid()) throw waitsForDirectory(ref);
+    // Lost while it woke: what was asked for before that is nothing to start with.
+    if (!session.isValid() || (sleeper.isOver && !held.isAnew)) throw waitsForDirectory(ref);
     const stored = loaded && (await this.starter.stored(ref, loaded));
     const gapMs = sleeper.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - sleeper.sinceMs);
     const arrived = this.arrivedState.get(ref.key)?.();
@@ -322,7 +318,8 @@ export abstract class ObjectTable extends HostObjects {
     const carriedState = this.#takeCarriedState(ref, runtime);
     this.sleepers.remove(sleeper);
     const activation = await this.starter.start({
-      ...{ ref, runtime, session, epoch, stored, carriedState, edges, ...topics },
+      ...{ ref, runtime, session, epoch, stored, carriedState, ...topics },
+      edges: held.isAnew ? this.edgesFor(ref, runtime) : edges, // those of before look for it, and come
       ...(arrived && arrivedParts(runtime, arrived)),
       facts: { reason, gapMs },
     });
@@ -330,13 +327,14 @@ export abstract class ObjectTable extends HostObjects {
     return this.settleLateStart(activation);
   }
 
-  async #heldBy(sleeper: Sleeper, { definition }: ClassRuntime): Promise<Acquisition> {
+  /** `isAnew`: it was lost, and is ours again by this very answer. */
+  async #heldBy(sleeper: Sleeper, { definition }: ClassRuntime): Promise<Acquisition & { isAnew?: boolean }> {
     const { ref, session, epoch } = sleeper;
     if (!session.isValid()) throw waitsForDirectory(ref);
     if (!loadsWithLease(definition)) return { owned: true, session, epoch, former: "" };
     const acquisition = await this.setup.leases.acquire(ref, "mine", true);
     if (acquisition.owned) sleeper.resume(acquisition.session, acquisition.epoch);
-    return acquisition;
+    return { ...acquisition, isAnew: sleeper.isOver };
   }
 
   async #acquire(ref: ObjectRef, when: "free" | "mine", load: boolean): Promise<Acquisition> {
