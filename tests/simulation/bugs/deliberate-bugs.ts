@@ -239,6 +239,8 @@ export const deliberateBugs: readonly DeliberateBug[] = [
         "infra/host/object-table.ts",
         ["    this.starting.set(key, start);\n    const begun", "    const begun"],
         ["    resolve(begun.finally(", "    this.starting.set(key, start);\n    resolve(begun.finally("],
+        // The second line of defence: what has woken meanwhile is over as a sleeper.
+        [" || (sleeper.isOver && !held.isAnew)", ""],
       ],
     ],
   },
