@@ -97,6 +97,8 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
   get isOver(): boolean {
     return this.#state.name === "over" || this.#state.name === "ending";
   }
+  /** What is told here may not arrive. */
+  readonly isDirect = false;
   get isReachable(): boolean {
     return this.#state.name === "open";
   }

@@ -193,7 +193,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     const { activation } = this.#object;
     const isAll = scope === "all";
     if (isAll) this.#rolling ??= new Set();
-    for (const record of records) {
+    for (const record of this.#untaken(records)) {
       this.#rolling?.add(record.number);
       if (this.#sockets.has(record.number)) continue;
       if (activation) this.#add(activation, record);
@@ -210,6 +210,18 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     this.flush();
   }
 
+  /** What was told before the roll, and waits here, nobody has taken: its sockets count it once, when it is its turn. */
+  #untaken(records: readonly SocketRecord[]): readonly SocketRecord[] {
+    if (!this.port.isDirect || this.#held.length === 0) return records;
+    const waiting = new Map<number, number>();
+    for (const { messageOf } of this.#held)
+      if (messageOf !== undefined) waiting.set(messageOf, (waiting.get(messageOf) ?? 0) + 1);
+    return records.map((record) => ({
+      ...record,
+      handled: record.handled - (waiting.get(record.number) ?? 0),
+    }));
+  }
+
   /** Is not in the line of events: one that waits may be what needs it. */
   head(number: number, head: UpgradeHead): void {
     if (!this.#heads.put(number, head)) this.#refuse(number);
@@ -221,9 +233,9 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
 
   message(number: number, message: SocketData): void {
     if (this.#mayEnter && this.#held.length === 0) return this.#message(number, message);
-    if (this.#held.length < heldEventsMax)
-      return this.#enter(true, () => this.#message(number, message), "wake");
-    this.#refuse(number);
+    if (this.#held.length >= heldEventsMax) return this.#refuse(number);
+    this.#held.push({ comesAgain: true, messageOf: number, run: () => this.#message(number, message) });
+    this.#object.wake();
   }
 
   #refuse(number: number): void {
@@ -322,5 +334,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
 interface HeldEvent {
   /** Whether the edge says it again on its next channel. */
   readonly comesAgain: boolean;
+  /** The socket whose client has said it. */
+  readonly messageOf?: number;
   readonly run: () => void;
 }

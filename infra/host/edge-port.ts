@@ -42,6 +42,9 @@ export interface EdgePort extends TopicEdge {
   /** This owner is no more, in whatever way; the edge looks for the next. The port is over. */
   close(error: StatefulError): void;
 
+  /** Whether the edge counts a message as handled as soon as it has told it: one of this very process, which nothing can cut off. */
+  readonly isDirect: boolean;
+
   /** False while the way to the edge is interrupted: then a voluntary move is better left for later. */
   readonly isReachable: boolean;
 

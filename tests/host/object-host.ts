@@ -210,6 +210,7 @@ export class FakeEdge implements EdgePort {
   cursors: ReadonlyMap<number, number> | undefined;
   readonly fills: { readonly topic: string; readonly start: TopicStart }[] = [];
   isCongested = false;
+  isDirect = false;
   isReachable = true;
   readonly lastWord = undefined;
   bufferedBytes = 0;

@@ -76,6 +76,24 @@ test("H9 a message wakes it: with all its sockets, its hooks run again and `open
   expect([carrier.handledCount, edge.told]).toEqual([2, ["rollCall"]]);
 });
 
+test("H10 messages of its own host that wake it are counted once, so that the next owner lacks none", async () => {
+  const { host, edge, carrier } = await asleep([]);
+  edge.isDirect = true;
+  // It is asked in the turn of the first message, which is among the seven.
+  edge.records = [recordOf(1, { handled: 7 }), recordOf(2, { handled: 3 })];
+  edge.events?.head(1, head);
+  edge.events?.message(1, "hello");
+  edge.events?.message(1, "again");
+  await host.clock.advance(100);
+  edge.events?.message(1, "awake");
+  const [{ records } = { records: [] }] = (await host.live("room")).edges.records();
+  expect(carrier.sent).toHaveLength(3);
+  expect(records.map(({ number, handled }) => [number, handled])).toEqual([
+    [1, 9],
+    [2, 3],
+  ]);
+});
+
 test("H8 a request wakes it, wherever it comes in", async () => {
   const heard: unknown[] = [];
   const { host } = await asleep(heard);

@@ -87,4 +87,16 @@ export const regressions: readonly Regression[] = [
       },
     ],
   },
+  {
+    name: "a message of a host's own client that wakes an object, which moves away later",
+    why: "It was counted twice, and a message that waited for the next owner was not sent to it (host/attached-edge.ts).",
+    seed: 21043,
+    faultsEndMs: 27000,
+    faults: [
+      { atMs: 2500, kind: "turbulence", forMs: 1389, share: 0.07726704140659421, delayMs: 2339 },
+      { atMs: 2585.5, kind: "move", object: "talk/a", to: "ams-2", by: "nrt-3" },
+      { atMs: 3890.2, kind: "drain", host: "ams-2", downMs: 1952 },
+      { atMs: 24587.9, kind: "drain", host: "nrt-3", downMs: 1846 },
+    ],
+  },
 ];
