@@ -306,12 +306,13 @@ export abstract class ObjectTable extends HostObjects {
     if (!held.owned) {
       const cause = new StatefulError("session_over", `${ref.key} lives on another host by now.`);
       this.sleepers.lose(sleeper, cause);
+      this.dropCarried(ref.key); // It has been elsewhere since.
       return held;
     }
     const { session, epoch, loaded } = held;
+    const stored = loaded && (await this.starter.stored(ref, loaded));
     // Lost while it woke: what was asked for before that is nothing to start with.
     if (!session.isValid() || (sleeper.isOver && !held.isAnew)) throw waitsForDirectory(ref);
-    const stored = loaded && (await this.starter.stored(ref, loaded));
     const gapMs = sleeper.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - sleeper.sinceMs);
     const arrived = this.arrivedState.get(ref.key)?.();
     const reason = arrived ? "move" : sleeper.isAfterCrash ? "crash" : "wake";
