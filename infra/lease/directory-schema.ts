@@ -139,8 +139,8 @@ export const migrations: readonly Migration[] = [
     version: 7,
     olderHosts: "go on",
     statements: [
-      // By how many ms `now` was ahead of the clock at the latest write. NULL: not. The version before this one leaves it as it
-      // is, and `now` with it wherever the clock is behind; so what it says stays true.
+      // By how many ms `now` was ahead of the clock at the latest write. NULL: not. The version before this one leaves it as it is:
+      // where that has written while the clock was not behind any more, it means nothing until the clock is set back again.
       `ALTER TABLE directory ADD COLUMN ahead INTEGER`,
     ],
   },

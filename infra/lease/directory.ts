@@ -215,3 +215,9 @@ export interface LeaseHint {
   readonly session: string;
   readonly epoch: number;
 }
+
+/**
+ * While the directory's time is ahead of a clock that was set back, so much counts as passed between two writes at most, in ms. A
+ * clock that is set on again by more has not passed it, and hosts that have not counted it must not expire for it.
+ */
+export const elapsedMsMax = 1000;

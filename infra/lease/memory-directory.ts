@@ -4,23 +4,24 @@ import type { ObjectRef } from "../lib/object-ref.ts";
 import { alarmRows, listRows, loadRows, messageRows, readRows, writeRows } from "./memory-stored-objects.ts";
 import { processOfSession } from "./session-id.ts";
 import { type Data, emptyData, keyOf, type SessionRow } from "./memory-tables.ts";
-import type {
-  Commit,
-  CommitAnswer,
-  CommitEffects,
-  Directory,
-  DirectoryPosition,
-  HeldLease,
-  HostRecord,
-  Lease,
-  LeaseHint,
-  MoveItem,
-  NewSession,
-  OpenedSession,
-  PreviousSession,
-  Renewal,
-  RenewalAnswer,
-  SessionEnd,
+import {
+  type Commit,
+  type CommitAnswer,
+  type CommitEffects,
+  type Directory,
+  type DirectoryPosition,
+  elapsedMsMax,
+  type HeldLease,
+  type HostRecord,
+  type Lease,
+  type LeaseHint,
+  type MoveItem,
+  type NewSession,
+  type OpenedSession,
+  type PreviousSession,
+  type Renewal,
+  type RenewalAnswer,
+  type SessionEnd,
 } from "./directory.ts";
 import {
   type StoredAlarm,
@@ -178,8 +179,8 @@ export class MemoryDirectory implements Directory {
   #tick(): void {
     const { now, ahead } = this.#data;
     const clock = Math.floor(this.#clock.wallMs());
-    const elapsed = Math.max(0, ahead - now + clock);
-    this.#data.now = Math.max(clock, now + Math.floor(elapsed / 2));
+    const elapsed = Math.min(elapsedMsMax, Math.max(0, ahead - now + clock));
+    this.#data.now = clock >= now ? clock : now + Math.floor(elapsed / 2);
     this.#data.ahead = this.#data.now - clock + (elapsed % 2);
     this.#data.counter += 1;
   }

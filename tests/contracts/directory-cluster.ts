@@ -25,6 +25,8 @@ export interface DirectoryRig {
   readonly backup?: () => Promise<() => Promise<void>>;
   /** The clock is set back by that much: the directory's time is ahead of it. Absent where nothing reaches behind the port. */
   readonly setClockBack?: (byMs: number) => Promise<void>;
+  /** The clock is set on by that much, while sessions are open: all that the directory knows is so much longer ago. */
+  readonly setClockOn?: (byMs: number) => Promise<void>;
   /** An empty directory from here on. */
   reset(): Promise<void>;
   stop(): Promise<void>;
@@ -87,6 +89,11 @@ export class Cluster {
   async setClockBack(byMs: number): Promise<void> {
     if (this.#rig.setClockBack === undefined) throw new Error("the clock of this directory cannot be set");
     await this.#rig.setClockBack(byMs);
+  }
+
+  async setClockOn(byMs: number): Promise<void> {
+    if (this.#rig.setClockOn === undefined) throw new Error("the clock of this directory cannot be set");
+    await this.#rig.setClockOn(byMs);
   }
 
   /** `host` is heard for the last time. Resolves when it has expired at the directory, while `witness` stays alive. */

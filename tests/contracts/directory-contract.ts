@@ -58,6 +58,18 @@ function clocks(schedule: Schedule): void {
       expect(wonBy(taker, await taker.acquire(object)).epoch).toBeGreaterThan(before.epoch);
     },
   );
+
+  schedule("L3 nobody expires for it when a clock that was set back is set right", async (cluster) => {
+    await cluster.setClockBack(3_600_000);
+    const host = await cluster.host();
+    expect(await host.renew()).toMatchObject({ alive: true });
+    // Half of the way, and then the rest.
+    await cluster.setClockOn(1_800_000);
+    expect(await host.renew()).toMatchObject({ alive: true });
+    await cluster.setClockOn(1_800_000);
+    expect(await host.renew()).toMatchObject({ alive: true });
+    expect(await host.renew()).toMatchObject({ alive: true });
+  });
 }
 
 function sessions(schedule: Schedule): void {

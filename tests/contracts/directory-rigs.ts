@@ -26,6 +26,11 @@ export async function memoryRig(): Promise<DirectoryRig> {
       return async () => directory.restore(copy);
     },
     setClockBack: async (byMs) => directory.restore({ ...directory.copy(), now: Date.now() + byMs }),
+    setClockOn: async (byMs) => {
+      const copy = directory.copy();
+      for (const row of copy.sessions.values()) row.expiresAt -= byMs;
+      directory.restore({ ...copy, now: copy.now - byMs });
+    },
     reset: async () => {
       directory = new MemoryDirectory(systemClock);
     },
@@ -76,12 +81,13 @@ export async function serverRig(url: (sqld: Sqld) => string): Promise<DirectoryR
     connect: () => connectDirectory({ ...patientLimits, url: url(sqld) }),
     disconnect,
     backup: () => sqld.backup(),
-    setClockBack: async (byMs) => {
-      const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 });
-      const args = { now: BigInt(Date.now() + byMs) };
-      await connection.batch([statement("UPDATE directory SET now = :now", args)]);
-      await connection.close();
-    },
+    setClockBack: (byMs) => inServer(sqld, ["UPDATE directory SET now = :ms"], Date.now() + byMs),
+    setClockOn: (byMs) =>
+      inServer(
+        sqld,
+        ["UPDATE directory SET now = now - :ms", "UPDATE sessions SET expires_at = expires_at - :ms"],
+        byMs,
+      ),
     reset: () => clearServer(sqld),
     stop: () => sqld.stop(),
   };
@@ -97,4 +103,10 @@ async function clearServer(sqld: Sqld): Promise<void> {
 
 function disconnect(directory: Directory): Promise<void> {
   return directory.close();
+}
+
+async function inServer(sqld: Sqld, statements: readonly string[], ms: number): Promise<void> {
+  const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 });
+  await connection.batch(statements.map((sql) => statement(sql, { ms: BigInt(ms) })));
+  await connection.close();
 }
