@@ -9,7 +9,7 @@ import type { ClientConnection, EdgeSocket, ServedClient } from "../../infra/edg
 import { ClientPulse } from "../../infra/edge/client-pulse.ts";
 import { pathAndQuery } from "../../infra/edge/object-target.ts";
 import { RequestTurns } from "../../infra/edge/request-turns.ts";
-import { systemPrefix } from "../../infra/edge/system-routes.ts";
+import { healthPath, systemPrefix } from "../../infra/edge/system-routes.ts";
 import type { Clock } from "../../infra/lib/clock.ts";
 import { asStatefulError, problem, StatefulError } from "../../infra/lib/errors.ts";
 import { type LinkSocket, linkPath } from "../../infra/link/link-pool.ts";
@@ -219,13 +219,14 @@ export class Frontend implements DispatcherFrontend {
   }
 
   #answer(request: Request): Answer {
-    let turn: Promise<void> | undefined;
+    if (!this.#turns.isLong || isUrgent(request)) return this.#answerNow(request);
     try {
-      turn = this.#turns.wait();
+      // Nobody waits any more for what its client has given up.
+      const answer = () => (request.signal.aborted ? new Response(null) : this.#answerNow(request));
+      return this.#turns.wait().then(answer);
     } catch (thrown) {
       return problem(asStatefulError(thrown));
     }
-    return turn === undefined ? this.#answerNow(request) : turn.then(() => this.#answerNow(request));
   }
 
   #answerNow(request: Request): Answer {
@@ -321,4 +322,10 @@ function drained(socket: Socket): void {
 function closed(socket: Socket, code: number, reason: string): void {
   if (isLink(socket)) socket.close(code, reason);
   else socket.disconnected(code, reason);
+}
+
+/** Other hosts, and whoever asks whether this one lives: a host that has more requests than it can serve is to be neither alone nor dead. */
+function isUrgent({ url }: Request): boolean {
+  const target = pathAndQuery(url);
+  return target === linkPath || target === healthPath;
 }

@@ -31,12 +31,11 @@ export class RequestTurns {
   }
 
   /**
-   * What a request waits for, in the order in which they came; undefined where it may be served now.
+   * The turn of a request that has to wait, in the order in which they came.
    *
    * @throws StatefulError `host_full` where too many wait.
    */
-  wait(): Promise<void> | undefined {
-    if (!this.isLong) return undefined;
+  wait(): Promise<void> {
     if (this.#waiting.length >= waitingRequestsMax)
       throw new StatefulError("host_full", "Too many requests wait for their turn at this host.");
     return new Promise((pass) => this.#waiting.push(pass));

@@ -8,6 +8,7 @@ import { activating, OwnerSearch, type SearchSetup } from "./owner-search.ts";
 
 /** Everything that belongs to the system lives under `/-/`, where no class can: a class name begins with a letter. */
 export const systemPrefix = "/-/";
+export const healthPath = `${systemPrefix}health`;
 
 export interface SystemRoutesSetup extends SearchSetup {
   readonly hostId: string;

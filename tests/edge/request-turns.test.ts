@@ -15,9 +15,8 @@ function turnsOf() {
     nowMs += takesMs;
   };
   const ask = (name: string, takesMs: number) => {
-    const waits = turns.wait();
-    if (waits === undefined) serve(name, takesMs);
-    else void waits.then(() => serve(name, takesMs));
+    if (turns.isLong) void turns.wait().then(() => serve(name, takesMs));
+    else serve(name, takesMs);
   };
   const nextTurn = async () => {
     for (const callback of due.splice(0)) callback();
