@@ -18,6 +18,9 @@ const schemed = /^([a-z][a-z0-9+.-]*:\/\/)(\*\.)?([^/?#@*\s,]+)$/;
 /** What stands for `*`: one label or more, each with the dot behind it. */
 const labels = /^(?:[a-z0-9_-]+\.)+$/;
 
+/** Of no browser, of a page of the same origin, and of a person who has typed the address. */
+const sitesOfNoStranger = ["", "same-origin", "none"];
+
 /** The origins that a class names, looked up as a browser spells them. */
 export class Origins {
   readonly #className: string;
@@ -35,14 +38,20 @@ export class Origins {
 
   /**
    * @param request its headers and its URL as its client wrote it
+   * Browsers leave the origin out of what a page asks for without wanting to read it (Fetch, section 4.6: `no-cors`), cookies
+   * included. Then `Sec-Fetch-Site`, which no script can set either, says whether the page is one of another host (Fetch Metadata).
+   *
    * @throws StatefulError `forbidden` for a page of any other origin
    */
   check({ headers, url }: Pick<Request, "url"> & { readonly headers: Pick<Headers, "get"> }): void {
     const origin = headers.get("origin");
-    if (origin === null || this.#exact.has(origin) || this.#isBelow(origin) || this.#isSelf(origin, url))
-      return;
-    const message = `Pages of "${origin.slice(0, 200)}" may not connect to ${this.#className}.`;
-    throw new StatefulError("forbidden", message);
+    const isAllowed =
+      origin === null
+        ? sitesOfNoStranger.includes(headers.get("sec-fetch-site") ?? "")
+        : this.#exact.has(origin) || this.#isBelow(origin) || this.#isSelf(origin, url);
+    if (isAllowed) return;
+    const whose = origin === null ? "other hosts" : `"${origin.slice(0, 200)}"`;
+    throw new StatefulError("forbidden", `Pages of ${whose} may not connect to ${this.#className}.`);
   }
 
   #add(className: string, origin: string): void {

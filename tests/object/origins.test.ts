@@ -23,6 +23,20 @@ function lets(
   }
 }
 
+test.each([
+  [undefined, true],
+  ["none", true],
+  ["same-origin", true],
+  ["same-site", false],
+  ["cross-site", false],
+])("O9 without an origin, of a page whose site is %s: %p", (site, isLetIn) => {
+  const headers = new Headers(site === undefined ? {} : { "sec-fetch-site": site });
+  const check = () =>
+    new Origins("room", ["self"]).check({ url: "https://edge.example/room/a/-/topics/x", headers });
+  if (isLetIn) check();
+  else expect(check).toThrow("Pages of other hosts may not connect to room.");
+});
+
 describe("O9 an origin is let in", () => {
   const cases: [what: string, allowed: AllowedOrigin[], origin: string | null, isLetIn: boolean][] = [
     ["that is named", ["https://app.example"], "https://app.example", true],
