@@ -64,11 +64,11 @@ export function connectDirectory(options: DirectoryOptions): Directory {
  * `LIBSQL_REPLICA_URL`; the embedded file where none is set.
  */
 export function directoryOptionsFromEnv(env: Readonly<Record<string, string | undefined>>): DirectoryOptions {
-  return {
+  return withoutTokens({
     url: env.TURSO_DATABASE_URL || env.LIBSQL_URL || directoryDefaults.url,
     authToken: env.TURSO_AUTH_TOKEN || env.LIBSQL_AUTH_TOKEN || undefined,
     replicaUrl: env.TURSO_REPLICA_URL || env.LIBSQL_REPLICA_URL || undefined,
-  };
+  });
 }
 
 class Site {
