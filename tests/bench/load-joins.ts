@@ -1,4 +1,5 @@
 import type { Socket } from "bun";
+import { handshakeFor } from "./websocket-frames.ts";
 import { converse, setupOf } from "./conversation.ts";
 import type { LoadAnswer, LoadQuestion } from "./load-http.ts";
 
@@ -43,12 +44,6 @@ async function run(setup: Joins, ms: number): Promise<LoadAnswer> {
   };
   await Promise.all(Array.from({ length: joiningMax }, join));
   return { operations, elapsedMs: performance.now() - startMs };
-}
-
-function handshakeFor(path: string): string {
-  const fields = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
-  const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-  return `${[`GET ${path} HTTP/1.1`, "Host: bench.test", ...fields, key].join("\r\n")}\r\n\r\n`;
 }
 
 function fail(message: string): never {

@@ -2,7 +2,7 @@
 export const textFrame = 0x81;
 export const pingFrame = 0x89;
 /** The answer to a ping. */
-export const pongFrame: Uint8Array = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
+export const pongFrame: Buffer = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 
 /** Where the payload of the first frame is; undefined until all of it is there. */
 export function frameIn(bytes: Buffer): { readonly from: number; readonly to: number } | undefined {
@@ -16,7 +16,7 @@ export function frameIn(bytes: Buffer): { readonly from: number; readonly to: nu
 }
 
 /** A text frame as a client sends it, for up to 65,535 bytes. */
-export function maskedFrame(message: string): Uint8Array {
+export function maskedFrame(message: string): Buffer {
   const bytes = Buffer.from(message);
   const mask = [0x37, 0xfa, 0x21, 0x3d];
   const head =

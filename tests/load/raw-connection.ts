@@ -1,4 +1,5 @@
 import type { Socket } from "bun";
+import { frameIn, pongFrame } from "../bench/websocket-frames.ts";
 
 /** How a host answered: its status, and of a problem document the code. Status 0: the connection ended without an answer. */
 export interface Answer {
@@ -8,7 +9,6 @@ export interface Answer {
 }
 
 const lost: Answer = { status: 0, code: undefined, retryAfter: undefined };
-const pongFrame = Buffer.from([0x8a, 0x80, 0, 0, 0, 0]);
 const [textKind, binaryKind, closeKind, pingKind] = [1, 2, 8, 9] as const;
 /** Of an answer's beginning; of longer ones the rest is counted and forgotten. */
 const answerCharsMax = 64 * 1024;
@@ -176,17 +176,6 @@ function answerIn(status: number, text: string, headEnd: number): Answer {
   const [, code] = /"code":"(\w+)"/.exec(text.slice(headEnd)) ?? [];
   const [, retryAfter] = /^retry-after: *(\S+)/im.exec(text.slice(0, headEnd)) ?? [];
   return { status, code: status >= 400 ? code : undefined, retryAfter };
-}
-
-/** Where the payload of the first frame is (RFC 6455, section 5.2); undefined while it is not whole. */
-function frameIn(bytes: Buffer): { readonly from: number; readonly to: number } | undefined {
-  if (bytes.length < 2) return undefined;
-  const short = (bytes[1] ?? 0) & 0x7f;
-  const from = short === 127 ? 10 : short === 126 ? 4 : 2;
-  if (bytes.length < from) return undefined;
-  const length =
-    short === 127 ? Number(bytes.readBigUInt64BE(2)) : short === 126 ? bytes.readUInt16BE(2) : short;
-  return bytes.length < from + length ? undefined : { from, to: from + length };
 }
 
 /** The first lines of a request that asks for a WebSocket. */

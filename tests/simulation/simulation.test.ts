@@ -61,8 +61,9 @@ async function expectNoViolations(from: number, runs: number): Promise<void> {
   const seeds = Array.from({ length: runs }, (_, index) => from + index);
   const broken: string[] = [];
   let operations = 0;
-  await simulateAll(seeds, processes, ({ seed, violations, answered }: RunResult) => {
+  await simulateAll(seeds, processes, ({ seed, violations, answered, undecided }: RunResult) => {
     operations += answered;
+    if (undecided > 0) broken.push(`bun run sim ${seed}: ${undecided} histories took too long to judge`);
     for (const what of violations) broken.push(`bun run sim ${seed}: ${what}`);
     return undefined;
   });

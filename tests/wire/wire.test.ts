@@ -33,7 +33,9 @@ describe("the wire", () => {
       for (const [name, payload] of recorded) {
         if (name === "names") continue; // It lists what there is, and is no message.
         const sample = samples.find((each) => each.name === name);
-        expect([name, sample?.read(payload, version)]).toEqual([name, sample?.meant(version)]);
+        if (sample === undefined)
+          throw new Error(`Nobody says what "${name}" of version ${version} is to mean.`);
+        expect([name, sample.read(payload, version)]).toEqual([name, sample.meant(version)]);
       }
       const missing = samples.filter(({ name, since }) => since <= version && !recorded.has(name));
       expect(missing.map(({ name }) => name)).toEqual(version === 1 ? notInTheFirst : []);
