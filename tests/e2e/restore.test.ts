@@ -98,8 +98,9 @@ test("L9 a dump is taken under running hosts, and loaded into an empty server", 
   await add(first, "/tally-keys/a", 1);
   const other = await Sqld.start();
   cleanups.push(() => other.stop());
-  const file = join(await mkdtemp(join(tmpdir(), "dump-")), "backup.sql");
-  cleanups.push(() => rm(file));
+  const folder = await mkdtemp(join(tmpdir(), "dump-"));
+  cleanups.push(() => rm(folder, { recursive: true }));
+  const file = join(folder, "backup.sql");
   await Bun.write(file, dump);
   await directory(other.httpUrl, "load", file, "--lease-ttl-ms", String(leaseTtlMs));
   const host = hostOf("nrt", other.httpUrl);
@@ -216,13 +217,12 @@ function load(hosts: readonly HostProcess[], path: string) {
     }
   };
   const running = Promise.all(hosts.map(run));
-  return {
-    answers,
-    stop: async (): Promise<void> => {
-      stop.abort();
-      await running;
-    },
+  const end = async (): Promise<void> => {
+    stop.abort();
+    await running;
   };
+  cleanups.push(end);
+  return { answers, stop: end };
 }
 
 /** Until every host has found out, and serves under a session that is of the directory as it is now. */

@@ -74,8 +74,9 @@ for (const where of ["server", "file"] as const) {
         PORT: "0",
       },
     });
-    expect(await started.exited).toBe(outdatedExitCode);
-    const complaint = await new Response(started.stderr).text();
+    cleanups.push(async () => started.kill());
+    const [code, complaint] = await Promise.all([started.exited, new Response(started.stderr).text()]);
+    expect(code).toBe(outdatedExitCode);
     expect(complaint).toContain(`this build knows ${schemaVersion} at most. Deploy a build that knows it`);
   });
 }
@@ -172,6 +173,7 @@ async function migrating(url: string, rows: string): Promise<Bun.Subprocess> {
 
 async function migrateTo(url: string, kind: "go on" | "end"): Promise<string | undefined> {
   const child = Bun.spawn([process.execPath, migrator, url, kind], { stdio: ["ignore", "pipe", "inherit"] });
+  cleanups.push(async () => child.kill("SIGKILL"));
   const said = await new Response(child.stdout).text();
   await child.exited;
   return said.trim().split("\n").at(-1);

@@ -4,7 +4,7 @@ import type { Answer, RawConnection } from "./raw-connection.ts";
 export interface AttackReport {
   /** Whether all that it was to do is done. One that is to last until it is stopped is never done. */
   readonly isDone: boolean;
-  /** How often each answer and each close came; `tally.ts` says how they are written. */
+  /** How often each answer and each close came; `Tally` says how they are written. */
   readonly tally: Readonly<Record<string, number>>;
   readonly figures: Readonly<Record<string, number>>;
 }
