@@ -64,6 +64,25 @@ test("what is due for a process that stands is held, in its order, and what is d
   expect(ran).toHaveLength(2);
 });
 
+test("messages of a connection that are due at the same time keep their order, whatever that time is", () => {
+  const random = new SeededRandom(7);
+  for (let round = 0; round < 200; round += 1) {
+    const scheduler = new Scheduler(() => undefined);
+    // The first is slow, and nothing that is sent after it may come before it.
+    // Thirds, because all bits of a number have to be in use for it to be rounded.
+    let distanceMs = (100 * random.next()) / 3;
+    const stream = new Network(scheduler, random, () => distanceMs).stream("a", "b");
+    const arrived: number[] = [];
+    for (let index = 0; index < 20; index += 1) {
+      scheduler.runUntil(scheduler.nowMs + random.next() / 0.3);
+      stream.send(() => void arrived.push(index));
+      distanceMs = 0;
+    }
+    scheduler.runUntil(1_000);
+    expect(arrived).toEqual(Array.from({ length: 20 }, (_, index) => index));
+  }
+});
+
 test("a connection's messages keep their order, and wait for the end of a cut", () => {
   const scheduler = new Scheduler(() => undefined);
   const network = new Network(scheduler, new SeededRandom(1), () => 10);

@@ -117,7 +117,8 @@ export class Stream {
   #deliver(arrive: () => void): void {
     const dueMs = this.#scheduler.nowMs + this.#network.latencyMs(this.#from, this.#to);
     this.#lastDueMs = Math.max(this.#lastDueMs, dueMs);
-    this.#scheduler.after(this.#lastDueMs - this.#scheduler.nowMs, undefined, () => {
+    // At that very number: what is counted from now would be rounded, and might come before what was sent first.
+    this.#scheduler.at(this.#lastDueMs, undefined, () => {
       if (!this.#isBroken) arrive();
     });
   }

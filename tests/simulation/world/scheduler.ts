@@ -40,7 +40,12 @@ export class Scheduler {
   }
 
   after(delayMs: number, process: SimulatedProcess | undefined, run: () => void): CancelTimer {
-    const event = { atMs: this.nowMs + Math.max(0, delayMs), order: this.#order++, process, run };
+    return this.at(this.nowMs + delayMs, process, run);
+  }
+
+  /** At that time, or now where it is over. What is scheduled for the same number runs in the order in which it was scheduled. */
+  at(atMs: number, process: SimulatedProcess | undefined, run: () => void): CancelTimer {
+    const event = { atMs: Math.max(this.nowMs, atMs), order: this.#order++, process, run };
     this.#push(event);
     return () => {
       (event as ScheduledEvent).run = undefined; // what nobody wants any longer is passed over
