@@ -2,8 +2,8 @@ import { Caller } from "./clients/caller.ts";
 import { Listener } from "./clients/listener.ts";
 import { echoLimitMs, Talker } from "./clients/talker.ts";
 import type { Operation } from "./checks/history.ts";
-import { judge } from "./checks/linearizable.ts";
 import { MemoCheck } from "./checks/memo-check.ts";
+import { judgeOrder } from "./checks/order-check.ts";
 import { TopicCheck } from "./checks/topic-check.ts";
 import { drawFaults, type Fault, FaultPlayer } from "./faults.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
@@ -277,10 +277,10 @@ export class Run {
         applied === undefined ||
         done.has(question.op),
     );
-    const verdict = judge(possible);
-    if (verdict === "undecided") this.#undecided += 1;
-    if (verdict === "not linearizable")
-      this.#world.violation(`linearizability: no order explains what ${key} answered`);
+    const verdict = judgeOrder(possible);
+    if (verdict.kind === "undecided") this.#undecided += 1;
+    if (verdict.kind === "violated")
+      this.#world.violation(`linearizability: no order explains what ${key} answered: ${verdict.what}`);
   }
 
   /** A listener has heard all that was acknowledged, and nothing but what was applied, in that order. */

@@ -2,7 +2,15 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { checkLinearizable, type Operation, type SequentialModel } from "./linearizability.ts";
 import { SeededRandom, seedFrom } from "./seeded-random.ts";
-import { type CounterInput, counterModel, type RegisterInput, registerModel } from "./sequential-models.ts";
+import {
+  type CounterInput,
+  counterModel,
+  type RegisterInput,
+  registerModel,
+  type SumInput,
+  type SumOutput,
+  sumModel,
+} from "./sequential-models.ts";
 
 const seed = seedFrom("LINEARIZABILITY_SEED");
 
@@ -131,15 +139,11 @@ test("where there are too many possibilities nothing is said", () => {
 });
 
 test(`of a few calls whatever the search says is what trying all orders says (seed ${seed})`, () => {
-  const kinds = new Map<string, number>();
-  const property = fc.property(fc.array(aCall, { maxLength: 6 }), (history) => {
-    const { kind } = checkLinearizable(registerModel, history);
-    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
-    expect(kind).toBe(hasOrder(registerModel, history) ? "linearizable" : "violated");
-  });
-  fc.assert(property, { seed, numRuns: 4_000 });
-  // Else nothing was compared.
-  expect(Math.min(kinds.get("linearizable") ?? 0, kinds.get("violated") ?? 0)).toBeGreaterThan(200);
+  expectSameAsBruteForce(registerModel, aCall);
+});
+
+test(`the same of a sum that is exchanged (seed ${seed})`, () => {
+  expectSameAsBruteForce(sumModel, aCallOfASum);
 });
 
 test(`what a real object answers many callers has an order, and not once an answer is changed (seed ${seed})`, () => {
@@ -180,6 +184,18 @@ test(`forty writes of unknown outcome, each of another value, do not make the se
   expect(checkLinearizable(registerModel, [...lost, ...told, again]).kind).toBe("violated");
 });
 
+const aTime = {
+  calledAt: fc.integer({ min: 0, max: 12 }),
+  tookFor: fc.integer({ min: 0, max: 8 }),
+  kind: fc.constantFrom(
+    "returned" as const,
+    "returned" as const,
+    "returned" as const,
+    "unknown" as const,
+    "failed" as const,
+  ),
+};
+
 const aCall: fc.Arbitrary<Operation<RegisterInput, string>> = fc
   .record({
     input: fc.oneof(
@@ -191,16 +207,8 @@ const aCall: fc.Arbitrary<Operation<RegisterInput, string>> = fc
         to: fc.constantFrom("a", "b"),
       }),
     ),
-    calledAt: fc.integer({ min: 0, max: 12 }),
-    tookFor: fc.integer({ min: 0, max: 8 }),
+    ...aTime,
     output: fc.constantFrom("", "a", "b"),
-    kind: fc.constantFrom(
-      "returned" as const,
-      "returned" as const,
-      "returned" as const,
-      "unknown" as const,
-      "failed" as const,
-    ),
   })
   .map(({ input, calledAt, tookFor, output, kind }) => {
     if (kind !== "returned") return { input, calledAt, outcome: { kind } };
@@ -208,6 +216,43 @@ const aCall: fc.Arbitrary<Operation<RegisterInput, string>> = fc
     const said = input.kind === "write" ? input.value : output;
     return { input, calledAt, outcome: { kind, at: calledAt + tookFor, output: said } };
   });
+
+const aCallOfASum: fc.Arbitrary<Operation<SumInput, SumOutput>> = fc
+  .record({
+    input: fc.oneof(
+      fc.record({ kind: fc.constant("add" as const), by: fc.integer({ min: 1, max: 2 }) }),
+      fc.record({ kind: fc.constant("read" as const) }),
+      fc.record({
+        kind: fc.constant("exchange" as const),
+        expected: fc.integer({ min: 0, max: 2 }),
+        next: fc.integer({ min: 0, max: 3 }),
+      }),
+    ),
+    ...aTime,
+    total: fc.integer({ min: 0, max: 3 }),
+    hasExchanged: fc.boolean(),
+  })
+  .map(({ input, calledAt, tookFor, total, hasExchanged, kind }) => {
+    if (kind !== "returned") return { input, calledAt, outcome: { kind } };
+    const exchanged = input.kind === "exchange" ? { exchanged: hasExchanged } : {};
+    const output = { total: hasExchanged && input.kind === "exchange" ? input.next : total, ...exchanged };
+    return { input, calledAt, outcome: { kind, at: calledAt + tookFor, output } };
+  });
+
+function expectSameAsBruteForce<State, Input, Output>(
+  model: SequentialModel<State, Input, Output>,
+  call: fc.Arbitrary<Operation<Input, Output>>,
+): void {
+  const kinds = new Map<string, number>();
+  const property = fc.property(fc.array(call, { maxLength: 6 }), (history) => {
+    const { kind } = checkLinearizable(model, history);
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    expect(kind).toBe(hasOrder(model, history) ? "linearizable" : "violated");
+  });
+  fc.assert(property, { seed, numRuns: 4_000 });
+  // Else nothing was compared.
+  expect(Math.min(kinds.get("linearizable") ?? 0, kinds.get("violated") ?? 0)).toBeGreaterThan(200);
+}
 
 /** By trying everything. */
 function hasOrder<State, Input, Output>(
@@ -223,7 +268,7 @@ function hasOrder<State, Input, Output>(
     const { outcome, calledAt, input } = operation;
     if (outcome.kind === "failed" || calledAt > firstAnswerAt) return false;
     const { state: next, output } = model.step(state, input);
-    if (outcome.kind === "returned" && outcome.output !== output) return false;
+    if (outcome.kind === "returned" && !Bun.deepEquals(outcome.output, output)) return false;
     return hasOrder(model, history.toSpliced(index, 1), next);
   });
 }

@@ -37,3 +37,35 @@ export const registerModel: SequentialModel<string, RegisterInput, string> = {
   isRead: (input, before) => input.kind === "read" || (input.kind === "swap" && before !== input.from),
   isAnswer: (expected, seen) => expected === seen,
 };
+
+export type SumInput =
+  | CounterInput
+  /** Becomes `next` where it is `expected`. */
+  | { readonly kind: "exchange"; readonly expected: number; readonly next: number };
+
+export interface SumOutput {
+  readonly total: number;
+  /** Of an exchange. */
+  readonly exchanged?: boolean;
+}
+
+/** A number that is added to, and exchanged where it is what the caller expects; it answers what it has become. */
+export const sumModel: SequentialModel<number, SumInput, SumOutput> = {
+  initial: 0,
+  step: (total, input) => {
+    switch (input.kind) {
+      case "read":
+        return { state: total, output: { total } };
+      case "add":
+        return { state: total + input.by, output: { total: total + input.by } };
+      case "exchange": {
+        const exchanged = total === input.expected;
+        const next = exchanged ? input.next : total;
+        return { state: next, output: { exchanged, total: next } };
+      }
+    }
+  },
+  keyOf: String,
+  isRead: ({ kind }, { exchanged }) => kind === "read" || exchanged === false,
+  isAnswer: (expected, seen) => expected.total === seen.total && expected.exchanged === seen.exchanged,
+};

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { SeededRandom, seedFrom } from "../support/seeded-random.ts";
 import type { Operation, Question } from "./checks/history.ts";
-import { judge } from "./checks/linearizable.ts";
+import { judgeOrder } from "./checks/order-check.ts";
 
 const key = "ledger/a";
 
@@ -54,7 +54,7 @@ describe("histories that are right", () => {
     "an exchange that did": [answered(exchange(0, 9), [0, 1], 9, true), answered(read, [2, 3], 9)],
   };
   for (const [name, history] of Object.entries(histories))
-    test(name, () => expect(judge(history)).toBe("linearizable"));
+    test(name, () => expect(judgeOrder(history).kind).toBe("linearizable"));
 });
 
 describe("histories that are wrong", () => {
@@ -76,7 +76,21 @@ describe("histories that are wrong", () => {
     "an unknown change seen before it was asked for": [answered(read, [0, 1], 3), unknown(add(3), 2)],
   };
   for (const [name, history] of Object.entries(histories))
-    test(name, () => expect(judge(history)).toBe("not linearizable"));
+    test(name, () => expect(judgeOrder(history).kind).toBe("violated"));
+});
+
+test("what was refused, and a read that nobody was told of, are no part of it", () => {
+  const refused = { ...unknown(add(3), 0), outcome: { kind: "refused" } } as const;
+  expect(judgeOrder([refused, unknown(read, 1), answered(read, [5, 6], 0)]).kind).toBe("linearizable");
+  expect(judgeOrder([refused, answered(read, [5, 6], 3)]).kind).toBe("violated");
+});
+
+test("the answer that no order explains is told", () => {
+  const history = [answered(add(3), [0, 1], 3), answered(read, [2, 3], 7), answered(add(4), [4, 5], 7)];
+  const verdict = judgeOrder(history);
+  expect(verdict.kind === "violated" && verdict.what).toContain(
+    '{"kind":"read"}, asked at 2 and answered {"total":7} at 3',
+  );
 });
 
 const seed = seedFrom("LINEARIZABLE_SEED");
@@ -85,7 +99,7 @@ test(`whatever one sum answers is right, and with one answer changed it is not (
   const random = new SeededRandom(seed);
   for (let round = 0; round < 200; round += 1) {
     const history = historyOf(random);
-    expect(judge(history)).toBe("linearizable");
+    expect(judgeOrder(history).kind).toBe("linearizable");
     const index = history.findIndex(({ outcome }) => outcome.kind === "answered");
     if (index < 0) continue;
     // By something that no sum of what is added comes to.
@@ -94,7 +108,7 @@ test(`whatever one sum answers is right, and with one answer changed it is not (
         ? { ...operation, outcome: { ...operation.outcome, total: operation.outcome.total + 0.5 } }
         : operation,
     );
-    expect(judge(wrong)).toBe("not linearizable");
+    expect(judgeOrder(wrong).kind).toBe("violated");
   }
 });
 
