@@ -1,3 +1,4 @@
+import type { Violation, ViolationKind } from "./checks/violation.ts";
 import type { Fault } from "./faults.ts";
 import type { RunResult } from "./run.ts";
 import { SimulationWorker } from "./simulation-worker.ts";
@@ -10,7 +11,7 @@ const afterglowMs = 3_000;
 export interface Least {
   readonly faults: readonly Fault[];
   readonly faultsEndMs: number;
-  readonly violations: readonly string[];
+  readonly violations: readonly Violation[];
   readonly tries: number;
 }
 
@@ -31,9 +32,9 @@ export async function minimized(failed: RunResult, bug?: string): Promise<Least>
 class Minimization {
   readonly #worker: SimulationWorker;
   readonly #seed: number;
-  readonly #kind: string;
+  readonly #kind: ViolationKind | undefined;
   #faults: readonly Fault[];
-  #violations: readonly string[];
+  #violations: readonly Violation[];
   #faultsEndMs: number;
   #tries = 0;
 
@@ -43,7 +44,7 @@ class Minimization {
     this.#faults = faults;
     this.#violations = violations;
     this.#faultsEndMs = faultsEndMs;
-    this.#kind = kindOf(violations[0]);
+    this.#kind = violations[0]?.kind;
   }
 
   async run(): Promise<Least> {
@@ -83,15 +84,10 @@ class Minimization {
     if (this.#tries >= triesMax) return false;
     this.#tries += 1;
     const { violations } = await this.#worker.run({ seed: this.#seed, faults, faultsEndMs });
-    if (!violations.some((what) => kindOf(what) === this.#kind)) return false;
+    if (!violations.some(({ kind }) => kind === this.#kind)) return false;
     this.#faults = faults;
     this.#faultsEndMs = faultsEndMs;
     this.#violations = violations;
     return true;
   }
-}
-
-/** "at 12.5 ms: durable: …" is of the kind "durable". */
-function kindOf(violation: string | undefined): string {
-  return violation?.split(": ")[1] ?? "";
 }

@@ -1,3 +1,5 @@
+import type { Figure } from "../support/trust-line.ts";
+import type { ViolationKind } from "./checks/violation.ts";
 import type { RunResult } from "./run.ts";
 
 const counted = [
@@ -21,7 +23,9 @@ export class Report {
     ...{ accepts: 0, activations: 0, transactions: 0, steps: 0 },
   };
   readonly #faults = new Map<string, number>();
-  readonly #violations = new Map<string, number>();
+  readonly #violations = new Map<ViolationKind, number>();
+  /** Seeds that broke a promise, by what was seen of it first. */
+  readonly #failedSeeds = new Map<ViolationKind, number[]>();
   #runs = 0;
   #failed = 0;
   #beyondBounds = 0;
@@ -37,15 +41,44 @@ export class Report {
     for (const name of counted) this.#sums[name] += result[name];
     for (const [kind, count] of Object.entries(result.faultCounts))
       this.#faults.set(kind, (this.#faults.get(kind) ?? 0) + count);
-    for (const violation of result.violations) {
-      const kind = violation.split(": ")[1] ?? "";
+    for (const { kind } of result.violations)
       this.#violations.set(kind, (this.#violations.get(kind) ?? 0) + 1);
-    }
+    const [first] = result.violations;
+    if (first === undefined) return;
+    const seeds = this.#failedSeeds.get(first.kind) ?? [];
+    this.#failedSeeds.set(first.kind, [...seeds, result.seed]);
   }
 
   progress(of: number): string {
     const seconds = (performance.now() - this.#startedAtMs) / 1000;
     return `${this.#runs} of ${of} runs, ${this.#failed} failed, ${(this.#runs / seconds).toFixed(1)} a second`;
+  }
+
+  /** Of which somebody knows what came. */
+  get operations(): number {
+    return this.#sums.answered;
+  }
+
+  /** For the output of tests. */
+  get figures(): Readonly<Record<string, Figure>> {
+    const { answered, unknown, undecided, accepts, steps, heard, echoed } = this.#sums;
+    return {
+      ...{ runs: this.#runs, "virtual minutes": this.#virtualMs / 60_000, steps },
+      faults: Object.fromEntries(this.#faults),
+      "operations checked": answered + unknown,
+      ...{ "of unknown outcome": unknown, undecided, "events checked": accepts },
+      ...{ "topic messages": heard, "socket messages": echoed },
+      "slowest healing, s": this.#slowestHealMs / 1000,
+      violations: Object.fromEntries(this.#violations),
+    };
+  }
+
+  /** Which seeds broke a promise, by the kind of what was seen first; nothing where none did. */
+  failures(): string[] {
+    const byKind = [...this.#failedSeeds].sort((a, b) => b[1].length - a[1].length);
+    return byKind.map(
+      ([kind, seeds]) => `${kind.padEnd(16)} first in ${seeds.length} runs, seeds ${seeds.join(", ")}`,
+    );
   }
 
   text(): string {
@@ -67,6 +100,7 @@ export class Report {
       `undecided     ${sums.undecided} histories took too long to judge`,
       `healing       ${(this.#slowestHealMs / 1000).toFixed(1)} s at the longest`,
       `violations    ${violations.length === 0 ? "none" : `${violations.join(", ")}, in ${this.#failed} runs`}`,
+      ...this.failures().map((line) => `  ${line}`),
     ].join("\n");
   }
 }

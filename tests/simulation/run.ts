@@ -5,6 +5,7 @@ import type { Operation } from "./checks/history.ts";
 import { MemoCheck } from "./checks/memo-check.ts";
 import { judgeOrder } from "./checks/order-check.ts";
 import { TopicCheck } from "./checks/topic-check.ts";
+import type { Violation } from "./checks/violation.ts";
 import { drawFaults, type Fault, FaultPlayer } from "./faults.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 import type { Scheduler } from "./world/scheduler.ts";
@@ -25,7 +26,7 @@ export interface RunResult {
   readonly seed: number;
   readonly settings: WorldSettings;
   readonly faults: readonly Fault[];
-  readonly violations: readonly string[];
+  readonly violations: readonly Violation[];
   readonly faultCounts: Readonly<Record<string, number>>;
   readonly operations: number;
   readonly answered: number;
@@ -163,7 +164,7 @@ export class Run {
       scheduler.runUntil(scheduler.nowMs + 500);
     this.#healedMs = scheduler.nowMs - fromMs;
     for (const each of missing)
-      this.#world.violation(`healing: ${each} was not served within ${healLimitMs} ms`);
+      this.#world.violation("healing", `${each} was not served within ${healLimitMs} ms`);
     for (const caller of this.#callers) caller.stop();
     for (const talker of this.#talkers) talker.stop();
     // What was asked last has the time to be answered; then all is quiet, and everything is read once more.
@@ -174,7 +175,7 @@ export class Run {
     for (const key of sums) this.#readAtLast(key);
     this.#waitFor(() => this.#applied.size === sums.length && this.#haveHeardAll(), quietLimitMs);
     for (const key of sums)
-      if (!this.#applied.has(key)) this.#world.violation(`healing: ${key} cannot be read in the end`);
+      if (!this.#applied.has(key)) this.#world.violation("healing", `${key} cannot be read in the end`);
   }
 
   /** Whatever was in memory alone is gone. */
@@ -256,13 +257,14 @@ export class Run {
       times.delete(question.op);
       const isTold = outcome.kind === "answered" && (outcome.exchanged ?? true);
       const isNot = outcome.kind === "refused" || (outcome.kind === "answered" && !isTold);
-      if (count > 1) this.#world.violation(`durable: ${question.op} of ${key} was applied ${count} times`);
+      if (count > 1)
+        this.#world.violation("durability", `${question.op} of ${key} was applied ${count} times`);
       else if (isTold && count === 0)
-        this.#world.violation(`durable: ${question.op} of ${key}, acknowledged, is lost`);
+        this.#world.violation("durability", `${question.op} of ${key}, acknowledged, is lost`);
       else if (isNot && count === 1)
-        this.#world.violation(`durable: ${question.op} of ${key}, refused, is there`);
+        this.#world.violation("durability", `${question.op} of ${key}, refused, is there`);
     }
-    for (const op of times.keys()) this.#world.violation(`durable: ${op} of ${key} was never asked for`);
+    for (const op of times.keys()) this.#world.violation("durability", `${op} of ${key} was never asked for`);
   }
 
   #judgeOrder(key: string, operations: readonly Operation[], applied: readonly string[] | undefined): void {
@@ -280,7 +282,7 @@ export class Run {
     const verdict = judgeOrder(possible);
     if (verdict.kind === "undecided") this.#undecided += 1;
     if (verdict.kind === "violated")
-      this.#world.violation(`linearizability: no order explains what ${key} answered: ${verdict.what}`);
+      this.#world.violation("linearizability", `no order explains what ${key} answered: ${verdict.what}`);
   }
 
   /** A listener has heard all that was acknowledged, and nothing but what was applied, in that order. */
@@ -292,8 +294,8 @@ export class Run {
     let last = -1;
     for (const op of heard) {
       const place = places.get(op);
-      if (place === undefined) this.#world.violation(`topics: ${op} of ${key} was heard, and is not there`);
-      else if (place <= last) this.#world.violation(`topics: ${op} of ${key} was heard out of order`);
+      if (place === undefined) this.#world.violation("topics", `${op} of ${key} was heard, and is not there`);
+      else if (place <= last) this.#world.violation("topics", `${op} of ${key} was heard out of order`);
       last = place ?? last;
     }
     const heardOps = new Set(heard);
@@ -301,7 +303,7 @@ export class Run {
       if (asked !== key || question.kind === "read" || outcome.kind !== "answered") continue;
       const isSaid = outcome.exchanged ?? true;
       if (isSaid && !heardOps.has(question.op))
-        this.#world.violation(`topics: ${question.op} of ${key} was not heard`);
+        this.#world.violation("topics", `${question.op} of ${key} was not heard`);
     }
   }
 

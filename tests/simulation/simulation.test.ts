@@ -1,7 +1,9 @@
 import { expect, test } from "bun:test";
 import { seedFrom } from "../support/seeded-random.ts";
+import { tellTrust } from "../support/trust-line.ts";
+import { lineOf } from "./checks/violation.ts";
 import { regressions } from "./regressions.ts";
-import type { RunResult } from "./run.ts";
+import { Report } from "./report.ts";
 import { SimulationWorker, simulateAll } from "./simulation-worker.ts";
 
 const processes = 2;
@@ -45,7 +47,7 @@ for (const { name, why, ...run } of regressions) {
       const worker = new SimulationWorker();
       const { violations } = await worker.run(run);
       await worker.stop();
-      expect(violations, why).toEqual([]);
+      expect(violations.map(lineOf), why).toEqual([]);
     },
     limitMs,
   );
@@ -60,14 +62,16 @@ async function hashes(worker: SimulationWorker, seeds: readonly number[]): Promi
 async function expectNoViolations(from: number, runs: number): Promise<void> {
   const seeds = Array.from({ length: runs }, (_, index) => from + index);
   const broken: string[] = [];
-  let operations = 0;
-  await simulateAll(seeds, processes, ({ seed, violations, answered, undecided }: RunResult) => {
-    operations += answered;
+  const report = new Report();
+  await simulateAll(seeds, processes, (result) => {
+    report.add(result);
+    const { seed, violations, undecided } = result;
     if (undecided > 0) broken.push(`bun run sim ${seed}: ${undecided} histories took too long to judge`);
-    for (const what of violations) broken.push(`bun run sim ${seed}: ${what}`);
+    for (const violation of violations) broken.push(`bun run sim ${seed}: ${lineOf(violation)}`);
     return undefined;
   });
+  tellTrust(`simulation, bun run sim ${from} --runs ${runs}`, report.figures);
   expect(broken).toEqual([]);
   // Runs in which nobody was answered would keep every promise too.
-  expect(operations).toBeGreaterThan(10 * runs);
+  expect(report.operations).toBeGreaterThan(10 * runs);
 }

@@ -1,3 +1,5 @@
+import type { ViolationKind } from "../checks/violation.ts";
+
 /** A text of a file, and what stands in its place. */
 export type Change = readonly [from: string, to: string];
 
@@ -6,6 +8,8 @@ export interface DeliberateBug {
   readonly name: string;
   /** The rule that it breaks, or the folder's letter. */
   readonly rule: string;
+  /** The checks that are there for what it breaks: only what one of them says counts as a find. */
+  readonly foundBy: readonly ViolationKind[];
   /** Where a search for it begins: about where one has found it. */
   readonly seed: number;
   readonly files: readonly (readonly [file: string, ...changes: Change[]])[];
@@ -22,6 +26,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "writes are not fenced",
     rule: "L4",
+    foundBy: ["fencing"],
     seed: 4,
     files: [
       [writes, ["\n    AND l.session = :session AND l.epoch = w.value ->> 2`;", "`;"]],
@@ -41,6 +46,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a slot is compared with <=",
     rule: "L6",
+    foundBy: ["one copy", "durability"],
     seed: 15,
     files: [
       [
@@ -55,6 +61,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "slots are not compared",
     rule: "L6",
+    foundBy: ["one copy", "durability"],
     seed: 15,
     files: [
       [
@@ -67,6 +74,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is counted from the answer",
     rule: "L3",
+    foundBy: ["one copy"],
     seed: 8,
     files: [
       [
@@ -81,6 +89,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "the margin is added",
     rule: "L3",
+    foundBy: ["one copy"],
     seed: 8,
     files: [
       [
@@ -92,18 +101,21 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "validity is a timer",
     rule: "L3",
+    foundBy: ["one copy"],
     seed: 3,
     files: [["infra/lease/session-life.ts", ["if (this.remainingMs() > 0) return true;", "return true;"]]],
   },
   {
     name: "what lives is taken",
     rule: "L2",
+    foundBy: ["one copy"],
     seed: 1,
     files: [[statements, [" WHERE leases.session = :session OR NOT $" + "{ownerLives}`;", " WHERE true`;"]]],
   },
   {
     name: "a move forgets the epoch",
     rule: "L7",
+    foundBy: ["epochs"],
     seed: 1,
     files: [
       [
@@ -118,6 +130,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "an acquisition forgets the epoch",
     rule: "L2",
+    foundBy: ["epochs"],
     seed: 1,
     files: [
       [
@@ -132,12 +145,14 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "adoption does not compare",
     rule: "L1",
+    foundBy: ["one copy"],
     seed: 16,
     files: [[statements, ["\n    AND leases.session = a.value ->> 2 AND leases.epoch = a.value ->> 3", ""]]],
   },
   {
     name: "an answer does not wait for its write",
     rule: "H",
+    foundBy: ["durability"],
     seed: 4,
     files: [
       [
@@ -149,6 +164,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a commit without an answer is taken for done",
     rule: "L6",
+    foundBy: ["durability"],
     seed: 5,
     files: [
       [
@@ -166,6 +182,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "the target does not wait for the outcome of a move",
     rule: "L7",
+    foundBy: ["one copy"],
     seed: 1,
     files: [
       [
@@ -177,6 +194,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a lost owner is taken for one that refused",
     rule: "E",
+    foundBy: ["durability"],
     seed: 4,
     files: [
       [
@@ -191,6 +209,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a listener resumes one too late",
     rule: "T5",
+    foundBy: ["topics"],
     seed: 1,
     files: [
       [
@@ -205,6 +224,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "some messages are not stored",
     rule: "T6",
+    foundBy: ["topics"],
     seed: 1,
     files: [
       [
@@ -219,6 +239,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "a transaction does not wait for its turn",
     rule: "S",
+    foundBy: ["linearizability"],
     seed: 4,
     files: [
       [
@@ -233,6 +254,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
   {
     name: "an object wakes twice at once",
     rule: "H9",
+    foundBy: ["epochs"],
     seed: 12,
     files: [
       [

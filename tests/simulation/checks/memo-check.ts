@@ -16,7 +16,7 @@ export class MemoCheck {
     const told = `${key} ${life} ${count}`;
     const { settings } = this.#world;
     if (this.#told.has(told) && !settings.beyondBounds)
-      this.#world.violation(`memory: ${key} counted ${count} twice in one life`);
+      this.#world.violation("memory", `${key} counted ${count} twice in one life`);
     this.#told.add(told);
   }
 }

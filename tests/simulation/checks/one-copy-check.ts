@@ -82,12 +82,12 @@ export class OneCopyCheck {
   }
 
   #wrong(what: string): void {
-    this.#world.violation(`epochs: ${what}`);
+    this.#world.violation("epochs", what);
   }
 
   /** Two copies may live where clocks are worse than is assumed. */
   #wrongOfCopies(what: string): void {
-    if (!this.#world.settings.beyondBounds) this.#world.violation(`one copy: ${what}`);
+    if (!this.#world.settings.beyondBounds) this.#world.violation("one copy", what);
   }
 }
 

@@ -55,6 +55,12 @@ function contradictionIn({
 
 function shown({ input, outcome, calledAt }: Call<SumInput, SumOutput>): string {
   const told =
-    outcome.kind === "returned" ? `${JSON.stringify(outcome.output)} at ${outcome.at}` : outcome.kind;
-  return `${JSON.stringify(input)}, asked at ${calledAt} and answered ${told},`;
+    outcome.kind === "returned"
+      ? `${JSON.stringify(outcome.output)} at ${rounded(outcome.at)}`
+      : outcome.kind;
+  return `${JSON.stringify(input)}, asked at ${rounded(calledAt)} and answered ${told},`;
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
 }

@@ -35,7 +35,7 @@ export class TopicCheck {
   }
 
   #wrong(what: string): void {
-    if (!this.#world.settings.beyondBounds) this.#world.violation(`topics: ${what}`);
+    if (!this.#world.settings.beyondBounds) this.#world.violation("topics", what);
   }
 }
 

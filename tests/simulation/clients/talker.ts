@@ -143,6 +143,6 @@ export class Talker {
 
   #wrong(what: string): void {
     const { world, place } = this.#setup;
-    if (!world.settings.beyondBounds) world.violation(`sockets: ${place.name} ${what}`);
+    if (!world.settings.beyondBounds) world.violation("sockets", `${place.name} ${what}`);
   }
 }

@@ -5,6 +5,7 @@ import { SeededRandom } from "../../support/seeded-random.ts";
 import { witness } from "../classes.ts";
 import { FenceCheck } from "../checks/fence-check.ts";
 import { OneCopyCheck } from "../checks/one-copy-check.ts";
+import type { Violation, ViolationKind } from "../checks/violation.ts";
 import type { Connection, Place } from "./connection.ts";
 import { carry, type Outcome } from "./dial.ts";
 import {
@@ -43,6 +44,8 @@ export const assumed = {
   skewMs: 5_000,
 } as const;
 
+/** Of each kind, in one run: more of them say nothing new. */
+const violationsMax = 10;
 const regionsOfHosts = ["iad", "ams", "nrt", "iad"] as const;
 /** One way, in ms. The directory stands in iad. */
 const distances: Readonly<Record<string, number>> = { "ams iad": 40, "iad nrt": 75, "ams nrt": 110 };
@@ -60,7 +63,7 @@ export class World {
   readonly connections = new Set<Connection>();
   readonly clients: SimulatedProcess;
   readonly oneCopy: OneCopyCheck;
-  readonly violations: string[] = [];
+  readonly violations: Violation[] = [];
   /** What was done and seen, line by line, where somebody wants to read it. */
   readonly lines: string[] | undefined;
   storm: Storm = noStorm;
@@ -86,7 +89,7 @@ export class World {
     this.primary = new Primary(scheduler, { primary: databases.primary, replica }, this.#rate());
     this.clients = new SimulatedProcess("clients", scheduler, { skewMs: 0, rate: 1 });
     this.oneCopy = new OneCopyCheck(this);
-    this.primary.fence = new FenceCheck(this.primary, (what) => this.violation(`fencing: ${what}`));
+    this.primary.fence = new FenceCheck(this.primary, (what) => this.violation("fencing", what));
     this.primary.onLeases = (leases) => this.oneCopy.leasesChanged(leases);
     witness.accepted = (key, hostId) => this.oneCopy.accepted(key, hostId);
     for (let index = 0; index < settings.hosts; index += 1) this.#addHost(index);
@@ -101,10 +104,10 @@ export class World {
     this.lines?.push(`${this.scheduler.nowMs.toFixed(1).padStart(9)} ${line}`);
   }
 
-  violation(what: string): void {
-    this.journal(`VIOLATION ${what}`);
-    if (this.violations.length < 20)
-      this.violations.push(`at ${this.scheduler.nowMs.toFixed(1)} ms: ${what}`);
+  violation(kind: ViolationKind, what: string): void {
+    this.journal(`VIOLATION ${kind}: ${what}`);
+    if (this.violations.filter((each) => each.kind === kind).length >= violationsMax) return;
+    this.violations.push({ kind, atMs: this.scheduler.nowMs, what });
   }
 
   logged(host: string, level: string, event: string, fields: LogFields | undefined): void {
@@ -114,7 +117,7 @@ export class World {
     if (event === "object.stopped" && fields?.reason === "drain") this.mayLoseMessages = true;
     // What can happen to a host has a code; anything else would be a bug anywhere.
     if (level === "error" && isBug(fields?.error))
-      this.violation(`${host} logged ${event}: ${brief(fields)}`);
+      this.violation("bugs", `${host} logged ${event}: ${brief(fields)}`);
   }
 
   /** A place for a client, near the hosts of a region. */
