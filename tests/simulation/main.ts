@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { lineOf } from "./checks/violation.ts";
 import { describe } from "./faults.ts";
 import { minimized } from "./minimize.ts";
 import { Report } from "./report.ts";
@@ -10,15 +11,20 @@ import { SimulationWorker, simulateAll } from "./simulation-worker.ts";
  *     bun run sim --runs 10000       as many, one process for each core
  *     bun run sim 42 --runs 200      those that begin at seed 42
  *     bun run sim 42                 that one, told line by line
+ *     bun run sim --failures 50      goes on until so many runs have failed; default 5
  *
- * Ends with 1 where a run broke a promise: its schedule is printed, whole and minimized.
+ * Ends with 1 where a run broke a promise: the first one's schedule is printed, whole and minimized, and the seeds of all of them.
  */
-/** Runs that fail before the rest is left: more of them say nothing new. */
-const failuresMax = 5;
 const { values, positionals } = parseArgs({
-  options: { runs: { type: "string" }, bug: { type: "string" }, processes: { type: "string", default: "2" } },
+  options: {
+    runs: { type: "string" },
+    bug: { type: "string" },
+    processes: { type: "string", default: "2" },
+    failures: { type: "string", default: "5" },
+  },
   allowPositionals: true,
 });
+const failuresMax = wholeNumber("--failures", values.failures);
 const seed =
   positionals[0] === undefined ? Math.floor(Math.random() * 2 ** 30) : wholeNumber("seed", positionals[0]);
 const runs = values.runs === undefined ? undefined : wholeNumber("--runs", values.runs);
@@ -55,30 +61,31 @@ async function simulateMany(from: number, count: number): Promise<number> {
   const stop = (result: RunResult) => {
     report.add(result);
     if (result.violations.length > 0) failed.push(result);
-    for (const what of result.violations) console.log(`seed ${result.seed}: ${what}`);
+    for (const violation of result.violations) console.log(`seed ${result.seed}: ${lineOf(violation)}`);
     if (performance.now() - toldAtMs > 10_000) {
       toldAtMs = performance.now();
       console.log(report.progress(count));
     }
-    return failed.length >= failuresMax ? ("stop" as const) : undefined;
+    return failed.length > 0 && failed.length >= failuresMax ? ("stop" as const) : undefined;
   };
   await simulateAll(seeds, wholeNumber("--processes", values.processes), stop, values.bug);
-  console.log(report.text());
+  const text = report.text();
   const [first] = failed;
   if (first) await explain(first);
+  console.log(text);
   return failed.length > 0 ? 1 : 0;
 }
 
 /** What to repeat, and how little of it is enough. */
 async function explain(failed: RunResult): Promise<void> {
   const { seed: one, faults, violations } = failed;
-  console.log(`\nSeed ${one} broke a promise: ${violations[0]}`);
+  console.log(`\nSeed ${one} broke a promise: ${violations.map(lineOf)[0]}`);
   console.log(`Its schedule, ${faults.length} faults:`);
   for (const fault of faults) console.log(`  ${describe(fault)}`);
   const least = await minimized(failed, values.bug);
   console.log(`As few of them as still do (${least.tries} tries), until ${least.faultsEndMs} ms:`);
   for (const fault of least.faults) console.log(`  ${describe(fault)}`);
-  console.log(`→ ${least.violations[0]}`);
+  console.log(`→ ${least.violations.map(lineOf)[0]}`);
   console.log("As a regression, for tests/simulation/regressions.ts:");
   const { faultsEndMs } = least;
   console.log(JSON.stringify({ name: "…", why: "…", seed: one, faultsEndMs, faults: least.faults }));
