@@ -5,11 +5,12 @@ import { Network } from "./world/network.ts";
 import { SimulatedProcess } from "./world/simulated-process.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 
-function listener() {
+function listener(mayLose = false) {
   const wrong: string[] = [];
   const check = new ListenerCheck("listener", "ledger/a", {
     wrong: (what) => void wrong.push(what),
     heard: () => undefined,
+    mayLose: () => mayLose,
   });
   return { check, wrong };
 }
@@ -47,6 +48,21 @@ test("a resume elsewhere than where the listener stands, or one that lost someth
     check.subscribed(position, recovered);
     expect(wrong).toHaveLength(1);
   }
+});
+
+test("a listener may be told that what it has not heard is gone, where that was in memory, and hears nothing twice all the same", () => {
+  const { check, wrong } = listener(true);
+  check.subscribed("h.0", undefined);
+  check.message("h.1", "a");
+  check.subscribed("other.4", false);
+  check.message("other.5", "b");
+  expect(wrong).toEqual([]);
+  check.message("other.6", "a");
+  check.message("more.7", "c");
+  expect(wrong).toEqual([
+    "listener of ledger/a heard a twice",
+    "listener of ledger/a heard more.7 after other.6",
+  ]);
 });
 
 test("what is due for a process that stands is held, in its order, and what is due after its death never runs", () => {

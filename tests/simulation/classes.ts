@@ -107,6 +107,21 @@ export const memo = object("memo", {
     { body: operation },
   );
 
+/** Tells a topic what it hears, and keeps that in memory alone: a history that moves, sleeps, and ends in a crash. */
+export const board = object("board", {
+  idleAfterMs: 1_500,
+  topics: { entries: topic({ subscribe: "anyone", history }) },
+}).post(
+  "/add",
+  async ({ body: { op, by }, topics, host, objectId }) => {
+    witness.accepted(`board/${objectId}`, host.id);
+    if (by % 5 === 0) await pause(by % pauseMaxMs);
+    topics.publish("entries", op);
+    return { op };
+  },
+  { body: operation },
+);
+
 /** Says back what its sockets say. */
 export const talk = object("talk", { state: () => ({ heard: 0 }), idleAfterMs: 1_500 }).ws("/live", {
   body: t.String(),
@@ -117,4 +132,4 @@ export const talk = object("talk", { state: () => ({ heard: 0 }), idleAfterMs: 1
   },
 });
 
-export const simulatedClasses = [ledger, vault, memo, talk];
+export const simulatedClasses = [ledger, vault, memo, board, talk];

@@ -58,8 +58,10 @@ const answerLimitMs = 10_000;
 const quietLimitMs = 40_000;
 
 const sums = ["ledger/a", "ledger/b", "vault/a"];
-const topical = ["ledger/a", "ledger/b"];
-const objects = [...sums, "memo/a"];
+/** Its topic's history is in memory. */
+const inMemory = "board/a";
+const topical = ["ledger/a", "ledger/b", inMemory];
+const objects = [...sums, "memo/a", inMemory];
 const movable = [...objects, "talk/a"];
 const regions = ["iad", "ams", "nrt"];
 
@@ -87,6 +89,8 @@ export class Run {
   readonly #world: World;
   readonly #random: SeededRandom;
   readonly #operations: Operation[] = [];
+  /** Acknowledged, of the topic that is kept in memory. */
+  readonly #published: string[] = [];
   readonly #callers: Caller[];
   readonly #listeners: Listener[];
   readonly #talkers: Talker[];
@@ -127,7 +131,11 @@ export class Run {
     const pauseMs = this.#random.between(60, 350);
     this.#callers = regions.map((region, index) => {
       const place = world.clientPlace(`caller-${index + 1}`, region);
-      return new Caller({ world, random: this.#random.fork(), place, objects, pauseMs, operations, memos });
+      const published = this.#published;
+      return new Caller({
+        ...{ world, random: this.#random.fork(), place, objects, pauseMs },
+        ...{ operations, memos, published },
+      });
     });
     this.#listeners = regions.map((region, index) => this.#listener(`listener-${index + 1}`, region));
     this.#talkers = regions.slice(0, 2).map((region, index) => {
@@ -182,6 +190,7 @@ export class Run {
   #restartAll(): void {
     const { scheduler, hosts } = this.#world;
     this.#world.journal("— all hosts are killed, and started again");
+    this.#world.mayLoseMessages = true;
     for (const host of hosts.values()) host.crash(false);
     scheduler.runUntil(scheduler.nowMs + 200);
     for (const host of hosts.values()) host.start();
@@ -243,8 +252,19 @@ export class Run {
       if (applied !== undefined) this.#judgeApplied(key, own, applied);
       this.#judgeOrder(key, own, applied);
     }
-    for (const listener of this.#listeners)
+    for (const listener of this.#listeners) {
       for (const [key, check] of listener.checks) this.#judgeHeard(key, check.ops);
+      this.#judgePublished(listener);
+    }
+  }
+
+  /** Where no host was lost, nothing is that was in memory. */
+  #judgePublished({ checks }: Listener): void {
+    const { mayLoseMessages, settings } = this.#world;
+    if (mayLoseMessages || settings.beyondBounds) return;
+    const heard = new Set(checks.get(inMemory)?.ops);
+    for (const op of this.#published)
+      if (!heard.has(op)) this.#world.violation("topics", `${op} of ${inMemory} was not heard`);
   }
 
   /** Nothing that was acknowledged is missing or there twice, and nothing is there that was refused. */

@@ -17,6 +17,8 @@ export interface CallerSetup {
   readonly pauseMs: number;
   readonly operations: Operation[];
   readonly memos: MemoCheck;
+  /** What was acknowledged of the topic that is kept in memory. */
+  readonly published: string[];
 }
 
 /** A client that asks one thing after the other, each at any host, and writes down what it was told. */
@@ -54,6 +56,7 @@ export class Caller {
       if (this.#host === undefined || random.isLucky(0.4)) this.#host = random.pick([...world.hosts.keys()]);
       const host = this.#host;
       if (key.startsWith("memo/")) this.#countUp(key, host);
+      else if (key.startsWith("board/")) this.#publish(key, host);
       else this.ask(key, host, this.#question(key), () => this.#later());
     });
   }
@@ -86,6 +89,16 @@ export class Caller {
     const op = this.#nextOp();
     this.#request(key, host, { kind: "add", op, by: 1 }, (status, body) => {
       if (status === 200) memos.counted(key, body as { life: string; count: number }); // by our own class
+      world.scheduler.note(`${key} ${status}`);
+      this.#later();
+    });
+  }
+
+  #publish(key: string, host: string): void {
+    const { published, random, world } = this.#setup;
+    const op = this.#nextOp();
+    this.#request(key, host, { kind: "add", op, by: random.between(1, addedMax) }, (status) => {
+      if (status === 200) published.push(op);
       world.scheduler.note(`${key} ${status}`);
       this.#later();
     });
