@@ -134,4 +134,11 @@ export const regressions: readonly Regression[] = [
       { atMs: 16731.4, kind: "drain", host: "iad-1", downMs: 1550 },
     ],
   },
+  {
+    name: "a subscription that is asked for while the others of its edge are given up",
+    why: "Its edge took it for the last that had left, and let go of it ten seconds later: it never heard anything again (edge/held-sockets.ts).",
+    seed: 40746,
+    faultsEndMs: 27000,
+    faults: [{ atMs: 5610.2, kind: "freeze", host: "ams-2", forMs: 10286 }],
+  },
 ];
