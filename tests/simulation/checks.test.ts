@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { PresenceCheck } from "./checks/presence-check.ts";
 import { ListenerCheck } from "./checks/topic-check.ts";
 import { Scheduler } from "./world/scheduler.ts";
 import { Network } from "./world/network.ts";
@@ -62,6 +63,23 @@ test("a listener may be told that what it has not heard is gone, where that was 
   expect(wrong).toEqual([
     "listener of ledger/a heard a twice",
     "listener of ledger/a heard more.7 after other.6",
+  ]);
+});
+
+test("who is there adds up to what was told, and is told before what has changed", () => {
+  const wrong: string[] = [];
+  const check = new PresenceCheck((what) => void wrong.push(what));
+  check.told({ count: 2, members: [{ id: "b" }, { id: "a" }] });
+  check.told({ count: 2, joined: [{ id: "c" }, { id: "b" }], left: ["a"] });
+  expect([wrong, check.members]).toEqual([[], ["b", "c"]]);
+  check.told({ count: 3, joined: [], left: [] });
+  check.subscribing();
+  check.told({ count: 3, joined: [{ id: "d" }], left: [] });
+  check.told({ count: 1, members: [{ id: "a" }, { id: "a" }] });
+  expect(wrong).toEqual([
+    "was told that 3 are there, and of 2",
+    "was told what has changed before it was told who is there",
+    "was told of somebody twice in one list",
   ]);
 });
 

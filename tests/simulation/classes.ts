@@ -107,10 +107,10 @@ export const memo = object("memo", {
     { body: operation },
   );
 
-/** Tells a topic what it hears, and keeps that in memory alone: a history that moves, sleeps, and ends in a crash. */
+/** Tells a topic what it hears, and keeps that in memory alone: a history that moves, sleeps, and ends in a crash; and who listens. */
 export const board = object("board", {
   idleAfterMs: 1_500,
-  topics: { entries: topic({ subscribe: "anyone", history }) },
+  topics: { entries: topic({ subscribe: "anyone", history, presence: true }) },
 }).post(
   "/add",
   async ({ body: { op, by }, topics, host, objectId }) => {

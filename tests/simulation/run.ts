@@ -181,7 +181,8 @@ export class Run {
     for (const talker of this.#talkers) talker.judge();
     if (this.#world.settings.endsDark) this.#restartAll();
     for (const key of sums) this.#readAtLast(key);
-    this.#waitFor(() => this.#applied.size === sums.length && this.#haveHeardAll(), quietLimitMs);
+    const isTold = () => this.#haveHeardAll() && this.#knowEachOther();
+    this.#waitFor(() => this.#applied.size === sums.length && isTold(), quietLimitMs);
     for (const key of sums)
       if (!this.#applied.has(key)) this.#world.violation("healing", `${key} cannot be read in the end`);
   }
@@ -202,7 +203,8 @@ export class Run {
 
   #listener(name: string, region: string): Listener {
     const place = this.#world.clientPlace(name, region);
-    const own = { random: this.#random.fork(), place, objects: topical, check: this.#topics };
+    const topics = { objects: topical, present: [inMemory], check: this.#topics };
+    const own = { random: this.#random.fork(), place, ...topics };
     return new Listener({ world: this.#world, ...own });
   }
 
@@ -214,6 +216,13 @@ export class Run {
         return (this.#acknowledged.get(key) ?? []).every((op) => heard.has(op));
       }),
     );
+  }
+
+  /** Each listener was told of all listeners, and of nobody else. */
+  #knowEachOther(): boolean {
+    const lists = this.#listeners.map((listener) => listener.members(inMemory));
+    const [first] = lists;
+    return first?.length === lists.length && lists.every((list) => list?.join() === first.join());
   }
 
   #waitFor(isSo: () => boolean, limitMs: number): void {
@@ -251,6 +260,10 @@ export class Run {
       const own = this.#operations.filter((operation) => operation.key === key);
       if (applied !== undefined) this.#judgeApplied(key, own, applied);
       this.#judgeOrder(key, own, applied);
+    }
+    if (!this.#world.settings.beyondBounds && !this.#knowEachOther()) {
+      const told = this.#listeners.map((listener) => listener.members(inMemory)?.length ?? "nobody");
+      this.#world.violation("presence", `${told.length} listen, who were told of ${told.join(", ")}`);
     }
     for (const listener of this.#listeners) {
       for (const [key, check] of listener.checks) this.#judgeHeard(key, check.ops);

@@ -1,4 +1,5 @@
 import type { SeededRandom } from "../../support/seeded-random.ts";
+import { PresenceCheck, type PresenceFrame } from "../checks/presence-check.ts";
 import type { ListenerCheck, TopicCheck } from "../checks/topic-check.ts";
 import type { ConnectionEnd, Payload, Place } from "../world/connection.ts";
 import type { World } from "../world/world.ts";
@@ -7,7 +8,7 @@ import type { World } from "../world/world.ts";
 const pulseMs = 4_000;
 const topic = "entries";
 
-interface Frame {
+interface Frame extends PresenceFrame {
   readonly type: string;
   readonly id?: number;
   readonly object?: string;
@@ -22,6 +23,8 @@ export interface ListenerSetup {
   readonly random: SeededRandom;
   readonly place: Place;
   readonly objects: readonly string[];
+  /** Those of whose topic it wants to know who else listens. */
+  readonly present: readonly string[];
   readonly check: TopicCheck;
 }
 
@@ -29,6 +32,8 @@ export interface ListenerSetup {
 export class Listener {
   readonly #setup: ListenerSetup;
   readonly checks: ReadonlyMap<string, ListenerCheck>;
+  /** Of those topics that have it. */
+  readonly #presence: ReadonlyMap<string, PresenceCheck>;
   #end: ConnectionEnd | undefined;
   #lastHeardMs = 0;
   /** By the id of its subscription on this connection. */
@@ -36,9 +41,21 @@ export class Listener {
   #ids = 0;
 
   constructor(setup: ListenerSetup) {
-    const { objects, place, check } = setup;
+    const { objects, place, check, present } = setup;
     this.#setup = setup;
     this.checks = new Map(objects.map((key) => [key, check.listener(place.name, key)]));
+    const wrong = (key: string) => (what: string) => this.#presenceIsWrong(`${place.name} of ${key} ${what}`);
+    this.#presence = new Map(present.map((key) => [key, new PresenceCheck(wrong(key))]));
+  }
+
+  /** Who is there, as it was told; undefined where it was told nothing on its connection. */
+  members(key: string): readonly string[] | undefined {
+    return this.#end && this.#presence.get(key)?.members;
+  }
+
+  #presenceIsWrong(what: string): void {
+    const { world } = this.#setup;
+    if (!world.settings.beyondBounds) world.violation("presence", what);
   }
 
   start(): void {
@@ -99,7 +116,10 @@ export class Listener {
     this.#ids += 1;
     this.#subscribed.set(this.#ids, key);
     const since = this.checks.get(key)?.since;
-    end.send(JSON.stringify({ type: "subscribe", id: this.#ids, object: key, topic, since }));
+    const presence = this.#presence.get(key);
+    presence?.subscribing();
+    const asked = { type: "subscribe", id: this.#ids, object: key, topic, since };
+    end.send(JSON.stringify({ ...asked, ...(presence && { presence: true }) }));
   }
 
   #heard(end: ConnectionEnd, message: Payload): void {
@@ -112,6 +132,7 @@ export class Listener {
     const check = key === undefined ? undefined : this.checks.get(key);
     if (key === undefined || check === undefined) return;
     if (frame.type === "subscribed") check.subscribed(frame.position, frame.recovered);
+    else if (frame.type === "presence") this.#presence.get(key)?.told(frame);
     else if (frame.type === "message") check.message(frame.position, frame.text ?? String(frame.data));
     else if (frame.type === "refused" || frame.type === "unsubscribed") {
       this.#later(200 + 800 * random.next(), () => {
