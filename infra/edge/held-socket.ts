@@ -214,6 +214,13 @@ export class HeldSocket implements SocketOwner, Omit<SocketCarrier, "listen"> {
     if (this.#closing && !this.#isOver) this.#tellClosed(line, this.#closing);
   }
 
+  /** Its owner slept, or the line broke: what is known of the socket there is not known here. */
+  tellClosedAgain(line: OwnerLine): void {
+    if (this.#closing === undefined) return;
+    line.tellHead(this.number, this.client.head);
+    line.tellClosed(this.number, this.#closing.code, this.#closing.reason);
+  }
+
   #tellHead(line: OwnerLine): void {
     if (!this.#isHeadDue) return;
     this.#isHeadDue = false;

@@ -7,6 +7,7 @@ import type { EdgeSocket } from "./edge-socket.ts";
 import { type HeldClient, type HeldObject, HeldSocket } from "./held-socket.ts";
 import type { OwnerState, WaitingLine } from "./owner-state.ts";
 import { HeldTopics } from "./held-topics.ts";
+import { LeavingSockets } from "./leaving-sockets.ts";
 import { laterOwner, type OwnerLine } from "./owner-line.ts";
 import type { Moved, Registration } from "./socket-protocol.ts";
 import type { Hello } from "./socket-hello.ts";
@@ -27,9 +28,6 @@ export interface HeldSocketsSetup {
   forget(upgrading: ReadonlySet<number>): void;
 }
 
-/** Sockets that closed while the object slept, of whose end it wants to know; of more it is not told. */
-const leavingMax = 4096;
-
 /**
  * The sockets of one object at this edge, and the line to whoever owns it. Owners come and go, with rising epochs; at any time
  * the edge listens to one of them:
@@ -44,8 +42,7 @@ export class HeldSockets implements HeldObject {
   readonly #setup: HeldSocketsSetup;
   readonly #sockets = new Map<number, HeldSocket>();
   readonly topics = new HeldTopics(this.#sockets);
-  /** Closed since the object fell asleep. */
-  readonly #leaving: SocketRecord[] = [];
+  readonly #leaving = new LeavingSockets();
   /** Numbers of sockets whose upgrade is under way, of those before these too: an owner may know of them before we do. */
   readonly #upgrading: Set<number>;
   #state: OwnerState = { name: "unattached" };
@@ -133,8 +130,7 @@ export class HeldSockets implements HeldObject {
     if (!this.#sockets.delete(socket.number)) return;
     if (socket.isClosing) this.#closingCount--;
     // The object is about to wake for its close, and has to be told of it once more then.
-    const wakesIt = this.#isAsleep && this.#hello?.wakeOnClose === true;
-    if (wakesIt && this.#leaving.length < leavingMax) this.#leaving.push(socket.record());
+    if (this.#isAsleep && this.#hello?.wakeOnClose === true) this.#leaving.add(socket);
     this.#checkEmpty();
   }
 
@@ -254,6 +250,7 @@ export class HeldSockets implements HeldObject {
     for (const number of cursors.keys())
       if (!this.#sockets.has(number) && !this.#upgrading.has(number)) line.tellClosed(number, 1006, "");
     if (missing.length > 0 || line.isRegistered) this.#tellRoll(line, missing, "missing");
+    this.#leaving.tell(line);
   }
 
   /** With where the listeners are in their topics: an owner that has just begun may have published before it knew of this edge. */
@@ -318,7 +315,7 @@ export class HeldSockets implements HeldObject {
 
   rollCall(line: OwnerLine): void {
     this.#isAsleep = false;
-    const records = this.#leaving.splice(0);
+    const { records } = this.#leaving;
     for (const socket of [...this.#sockets.values()]) {
       if (socket.isClosing && !socket.isUnhandled) this.forget(socket);
       else records.push(socket.record());
@@ -327,6 +324,8 @@ export class HeldSockets implements HeldObject {
     // First: what the owner was sent already may need them as soon as it is awake.
     for (const socket of this.#sockets.values()) socket.headForSent(line);
     this.#tellRoll(line, records, "all");
+    this.#leaving.tell(line);
+    this.#leaving.clear();
   }
 
   asleep(): void {

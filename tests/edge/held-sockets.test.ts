@@ -6,7 +6,7 @@ import { socketInflightCountMax } from "../../infra/edge/held-socket.ts";
 import { partLengthMax } from "../../infra/edge/message-parts.ts";
 import { interruptedLimitMs } from "../../infra/edge/served-edge.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
-import { EdgeRig, type FakeOwner, ref } from "../support/edge-rig.ts";
+import { EdgeRig, type FakeOwner, ref, type Told } from "../support/edge-rig.ts";
 import { FakeClient } from "../support/fake-client.ts";
 import { said } from "../support/topic-message.ts";
 
@@ -580,6 +580,44 @@ describe("a link that breaks", () => {
     });
     rig.held.giveUp();
     expect(client.closing?.[0]).toBe(1012);
+  });
+
+  test("E14 a client that leaves while its object sleeps and cannot be reached is told to it, and is in the roll with its end", async () => {
+    const rig = new EdgeRig();
+    const owner = rig.owner("owner", 1);
+    owner.wakesOnClose = true;
+    const client = await rig.connect(owner);
+    const staying = await rig.connect(owner);
+    owner.port?.asleep();
+    await rig.settle();
+    owner.taken.clear(); // It knows of no socket while it sleeps.
+    rig.cut(owner);
+    client.leave(4001);
+    owner.told.length = 0;
+    const closed: Told = ["closed", client.number, 4001];
+    for (let times = 1; times <= 2; times += 1) {
+      await rig.register(owner);
+      await rig.settle();
+      expect(owner.told.filter(([event]) => event === "closed")).toEqual(Array(times).fill(closed));
+      // Whether it has heard that nobody knows.
+      if (times === 1) rig.cut(owner);
+    }
+    owner.told.length = 0;
+    owner.port?.rollCall();
+    await rig.settle();
+    expect(owner.told.filter(([event]) => event !== "head")).toEqual([
+      ["record", client.number, 0],
+      ["record", staying.number, 0],
+      ["rolled", "all"],
+      closed,
+    ]);
+    owner.told.length = 0;
+    owner.port?.rollCall();
+    await rig.settle();
+    expect(owner.told).toEqual([
+      ["record", staying.number, 0],
+      ["rolled", "all"],
+    ]);
   });
 
   for (const isKnown of [true, false])

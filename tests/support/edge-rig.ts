@@ -51,6 +51,7 @@ export class FakeOwner implements EdgeEvents {
   acknowledges = true;
   echoes = false;
   redeliver = false;
+  wakesOnClose = false;
   autoResponse: { request: string; response: string } | undefined;
   port: EdgePort | undefined;
   /** What the host's table gives the next edge that registers, of an object that ends before the edge is attached. */
@@ -81,7 +82,7 @@ export class FakeOwner implements EdgeEvents {
 
   get facts() {
     const { epoch, autoResponse, redeliver, process } = this;
-    return { ref, session: `${process}.1`, epoch, autoResponse, redeliver, wakeOnClose: false };
+    return { ref, session: `${process}.1`, epoch, autoResponse, redeliver, wakeOnClose: this.wakesOnClose };
   }
 
   /** Attaches the edge, as the first upgrade does and an arriving object. */
@@ -116,6 +117,7 @@ export class FakeOwner implements EdgeEvents {
     attach: (_: EdgeName, open: (events: EdgeEvents, facts: FakeOwner["facts"]) => EdgePort) => {
       this.lostBecause = undefined;
       this.port = open(this, this.facts);
+      return { expectRoll: () => undefined };
     },
   };
 
