@@ -67,12 +67,13 @@ export class ServedRegistration implements ChannelHandlers {
       attached.lost(new StatefulError("outcome_unknown", "The edge has lost track of the attachment."));
     }
     if (ports.isBuried(portId)) return this.#refuse(channel, buriedSockets(), undefined);
-    edges.attach(this.#edge, (events, facts) => {
-      const fresh = ports.unopened(this.#edge, facts, new Map(), events);
-      this.#port = fresh;
-      fresh.adopt(channel, 0, () => new Map());
-      return fresh;
+    const fresh = edges.attach(this.#edge, (events, facts) => {
+      const own = ports.unopened(this.#edge, facts, new Map(), events);
+      this.#port = own;
+      own.adopt(channel, 0, () => new Map());
+      return own;
     });
+    fresh.expectRoll();
   }
 
   #refuse(channel: Channel, error: StatefulError, elsewhere: Elsewhere | undefined): void {

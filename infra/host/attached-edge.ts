@@ -47,6 +47,8 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   readonly #heads = new WaitingHeads();
   /** The edge was asked for its sockets and has not told them all: an event may be of one that is not known yet. */
   #isUntold = false;
+  /** It has come by itself to an object that was awake, and its first roll is on its way. */
+  #isAwaited = false;
   /** How far it has come in topics of which nothing is sent to it yet. */
   #positions: ReadonlyMap<string, string> = new Map();
   /** Numbers in the parts of a roll that has not ended. */
@@ -127,6 +129,11 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     for (const record of records) this.#told.set(record.number, record);
   }
 
+  /** An edge has come by itself: of its sockets the object is to know, though it may be asleep by the time that they are told. */
+  expectRoll(): void {
+    this.#isAwaited = this.#object.activation !== undefined;
+  }
+
   /** Whether something waits for the object. */
   get isWaiting(): boolean {
     return this.#held.length > 0;
@@ -199,7 +206,9 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
       if (activation) this.#add(activation, record);
       else if (this.#object.isWaking) this.#told.set(record.number, record);
     }
+    if (this.#isAwaited && activation === undefined && records.length > 0) this.#object.wake();
     if (!isLast) return;
+    this.#isAwaited = false;
     const all = this.#rolling;
     this.#rolling = undefined;
     this.#isUntold = false;

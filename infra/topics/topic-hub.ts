@@ -1,4 +1,5 @@
 import type { TopicMessage } from "./topic-message.ts";
+import { topicOfPresence } from "./topic-presence.ts";
 
 /**
  * The owner's side of an object's topics: for each topic, how many subscribers each edge has. A publish sends one message
@@ -62,10 +63,9 @@ export class TopicHub {
    */
   publish(message: TopicMessage, except?: SocketAtEdge): readonly TopicEdge[] {
     const known = this.#topics.get(message.topic);
-    // What has a position is told to them later, with what went before it.
-    const hasUntold = this.#untold.size > 0 && message.position === undefined;
-    if (known === undefined && !hasUntold) return none;
-    const edges = hasUntold ? new Set([...(known?.keys() ?? []), ...this.#untold]) : known?.keys();
+    const hearUntold = this.#untold.size > 0 && isForUntold(message);
+    if (known === undefined && !hearUntold) return none;
+    const edges = hearUntold ? new Set([...(known?.keys() ?? []), ...this.#untold]) : known?.keys();
     let failed: TopicEdge[] | undefined;
     for (const edge of edges ?? none) {
       if (this.#behind.get(edge)?.has(message.topic) && message.position !== undefined) continue;
@@ -90,6 +90,14 @@ export class TopicHub {
 }
 
 const none: readonly TopicEdge[] = [];
+
+/**
+ * What has a position is told to them later, with what went before it; and what has changed in who is there means nothing to those whose
+ * own members are not known yet: once they are, everybody is told who is there.
+ */
+function isForUntold({ position, topic }: TopicMessage): boolean {
+  return position === undefined && topicOfPresence(topic) === undefined;
+}
 
 /** An edge as a publisher sees it: this host's own, or the other end of a link. */
 export interface TopicEdge {

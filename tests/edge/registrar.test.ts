@@ -289,9 +289,10 @@ describe("E15 only what was given up is closed", () => {
       const found = Promise.withResolvers<void>();
       const { attach } = local.edges;
       local.edges.attach = (...all) => {
-        attach(...all);
+        const attached = attach(...all);
         local.edges.attach = attach;
         found.resolve();
+        return attached;
       };
       registrar.seek(held);
       const advanced = rig.clock.advance(5);

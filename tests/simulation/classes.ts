@@ -132,4 +132,18 @@ export const talk = object("talk", { state: () => ({ heard: 0 }), idleAfterMs: 1
   },
 });
 
-export const simulatedClasses = [ledger, vault, memo, board, talk];
+/** The same, of a class that wants to hear again what a lost owner had not handled. */
+export const insist = object("insist", {
+  state: () => ({ heard: 0 }),
+  idleAfterMs: 1_500,
+  redeliver: true,
+}).ws("/live", {
+  body: t.String(),
+  message(ws, text) {
+    witness.accepted(`insist/${ws.data.objectId}`, ws.data.host.id);
+    ws.data.state.heard += 1;
+    ws.send(text);
+  },
+});
+
+export const simulatedClasses = [ledger, vault, memo, board, talk, insist];

@@ -62,7 +62,7 @@ const sums = ["ledger/a", "ledger/b", "vault/a"];
 const inMemory = "board/a";
 const topical = ["ledger/a", "ledger/b", inMemory];
 const objects = [...sums, "memo/a", inMemory];
-const movable = [...objects, "talk/a"];
+const movable = [...objects, "talk/a", "insist/a"];
 const regions = ["iad", "ams", "nrt"];
 
 /** The settings of a seed. */
@@ -138,9 +138,10 @@ export class Run {
       });
     });
     this.#listeners = regions.map((region, index) => this.#listener(`listener-${index + 1}`, region));
-    this.#talkers = regions.slice(0, 2).map((region, index) => {
-      const place = world.clientPlace(`talker-${index + 1}`, region);
-      return new Talker({ world, random: this.#random.fork(), place, object: "talk/a" });
+    this.#talkers = ["talk/a", "talk/a", "insist/a"].map((object, index) => {
+      const place = world.clientPlace(`talker-${index + 1}`, regions[index] ?? "iad");
+      const isRedelivered = object.startsWith("insist/");
+      return new Talker({ world, random: this.#random.fork(), place, object, isRedelivered });
     });
   }
 

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import type { TopicMessage } from "../../infra/topics/topic-message.ts";
+import { presenceTopic } from "../../infra/topics/topic-presence.ts";
 import { said } from "../support/topic-message.ts";
 import { type TopicEdge, TopicHub } from "../../infra/topics/topic-hub.ts";
 
@@ -25,6 +26,14 @@ test("T1 a publish is one message to each edge that has subscribers, however man
   expect(far.heard).toEqual(near.heard);
   expect(deaf.heard).toEqual([]);
   expect(hub.subscriberCount("chat")).toBe(6);
+});
+
+test("T7 an edge that has not told who listens there hears what has no position, and not who has come or gone", () => {
+  const hub = new TopicHub("room/a");
+  const untold = new NotingEdge();
+  hub.untold(untold);
+  for (const topic of ["chat", presenceTopic("chat")]) hub.publish(said(topic, "{}"));
+  expect(untold.heard.map(([, topic]) => topic)).toEqual(["chat"]);
 });
 
 test("a socket is left out at its own edge only", () => {
