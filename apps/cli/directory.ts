@@ -142,15 +142,22 @@ function restoredInWords({
   ].join("\n");
 }
 
-function statusInWords({ schema, generation, quarantineMs, sessions }: DirectoryStatus): string {
+function statusInWords({ schema, generation, aheadMs, quarantineMs, sessions }: DirectoryStatus): string {
   const lines = sessions.map(({ hostId, region, version, linkVersions, objects, expiresInMs }) => {
     const life = expiresInMs > 0 ? `for ${Math.round(expiresInMs / 1000)} s` : "not heard in time";
     return `${hostId} (${region}) ${version}: ${objects} objects, links ${linkVersions || "1"}, ${life}`;
   });
   const wait = quarantineMs > 0 ? `; nothing is acquired for ${quarantineMs / 1000} s` : "";
   const { current, required } = schema;
+  const ahead =
+    aheadMs > 0
+      ? [
+          `The primary's clock was set back: its times are ${aheadMs / 1000} s ahead of it, and pass at half its pace until it has caught up.`,
+        ]
+      : [];
   return [
     `Schema ${current}, of which builds must know ${required}; generation ${generation}${wait}`,
+    ...ahead,
     ...lines,
   ].join("\n");
 }

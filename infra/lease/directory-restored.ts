@@ -1,6 +1,7 @@
 import { nanoid } from "nanoid";
 import { StatefulError } from "../lib/errors.ts";
 import { schemaTooNew, schemaVersion, versionsFound, type versionsOf } from "./directory-schema.ts";
+import { directoryTime } from "./directory-statements.ts";
 import { leaseDefaults } from "./lease-keeper.ts";
 import { numberOf, type SqlConnection, statement, textOf } from "./sql-connection.ts";
 
@@ -21,7 +22,7 @@ export interface Restored {
  * The versions of the schema that brought what is looked at here. A backup is marked, and looked at, as it is and never migrated: it
  * may be wanted by the release that made it, and a host that starts on it migrates it anyway.
  */
-const broughtBy = { messages: 5, linkVersions: 6 } as const;
+const broughtBy = { messages: 5, linkVersions: 6, ahead: 7 } as const;
 
 const look = (histories: string) => `
   SELECT now AS last_write_at,
@@ -85,6 +86,11 @@ export interface DirectoryStatus {
   /** How far the tables are, and what a build must know to work on them. */
   readonly schema: { readonly current: number; readonly required: number };
   readonly generation: string;
+  /**
+   * By how much the directory's time, in which all times here are, is ahead of the primary's clock. Until that has caught up it goes
+   * at half the clock's pace at most.
+   */
+  readonly aheadMs: number;
   readonly quarantineMs: number;
   readonly sessions: readonly SessionStatus[];
 }
@@ -99,24 +105,26 @@ export interface SessionStatus {
   readonly expiresInMs: number;
 }
 
-const readDirectory = `
-  SELECT generation, max(0, quarantine_until - max(now, CAST(unixepoch('subsec') * 1000 AS INTEGER))) AS quarantine_ms
-  FROM directory`;
-const readSessions = (linkVersions: string) => `
+const readDirectory = (time: string) => `
+  SELECT generation, max(0, quarantine_until - t.now) AS quarantine_ms, t.now - t.clock AS ahead_ms
+  FROM directory, ${time} t`;
+const readSessions = (linkVersions: string, time: string) => `
   SELECT host_id, region, version, ${linkVersions} AS link_versions,
-    expires_at - CAST(unixepoch('subsec') * 1000 AS INTEGER) AS expires_in,
+    expires_at - t.now AS expires_in,
     (SELECT count(*) FROM leases WHERE leases.session = sessions.session) AS objects
-  FROM sessions WHERE ended = 0 ORDER BY region, host_id`;
+  FROM sessions, ${time} t WHERE ended = 0 ORDER BY region, host_id`;
 
 /** How the database is, for an operator: of this release or any earlier one, and as far as this build can tell of a later one. */
 export async function directoryStatus(connection: SqlConnection): Promise<DirectoryStatus> {
   const schema = await schemaOf(connection);
   const linkVersions = schema.current >= broughtBy.linkVersions ? "coalesce(link_versions, '')" : "''";
-  const [directory] = await connection.query(statement(readDirectory, {}));
-  const sessions = await connection.query(statement(readSessions(linkVersions), {}));
+  const time = directoryTime(schema.current >= broughtBy.ahead ? "ahead" : "NULL");
+  const [directory] = await connection.query(statement(readDirectory(time), {}));
+  const sessions = await connection.query(statement(readSessions(linkVersions, time), {}));
   return {
     schema,
     generation: textOf(directory, "generation"),
+    aheadMs: numberOf(directory, "ahead_ms"),
     quarantineMs: numberOf(directory, "quarantine_ms"),
     sessions: sessions.map((row) => ({
       hostId: textOf(row, "host_id"),

@@ -140,3 +140,27 @@ test("L9 what is no directory is not marked as one, and said to be none", async 
     expect(String(refusal)).toContain("There is no directory in this database");
   }
 });
+
+test("L3 a status has the directory's time, also where the primary's clock is behind it", async () => {
+  const { connection, directory } = await restorable();
+  await directory.openSession({ ...facts, session: "one", ttlMs });
+  expect(await directoryStatus(connection)).toMatchObject({ aheadMs: 0, quarantineMs: 0 });
+  // What is there once the clock has been set back by ten minutes.
+  const aheadMs = 600_000;
+  const ahead = `SET now = now + ${aheadMs}, ahead = ${aheadMs}, quarantine_until = now + ${aheadMs} + 5000`;
+  await connection.batch([
+    statement(`UPDATE directory ${ahead}`, {}),
+    statement(`UPDATE sessions SET expires_at = expires_at + ${aheadMs}`, {}),
+  ]);
+  const status = await directoryStatus(connection);
+  const [{ expiresInMs } = { expiresInMs: 0 }] = status.sessions;
+  // All of them fall with the seconds that this takes, and none rises.
+  for (const [is, most] of [
+    [status.aheadMs, aheadMs],
+    [status.quarantineMs, 5_000],
+    [expiresInMs, ttlMs],
+  ] as const) {
+    expect(is).toBeGreaterThan(most - 5_000);
+    expect(is).toBeLessThanOrEqual(most);
+  }
+});
