@@ -1,8 +1,8 @@
 import { nanoid } from "nanoid";
 import { StatefulError } from "../lib/errors.ts";
 import { schemaTooNew, schemaVersion, versionsFound, type versionsOf } from "./directory-schema.ts";
-import { directoryTime } from "./directory-statements.ts";
 import { leaseDefaults } from "./lease-keeper.ts";
+import { directoryTime } from "./primary-time.ts";
 import { numberOf, type SqlConnection, statement, textOf } from "./sql-connection.ts";
 
 /** What was found in a database that was put back, and what was made of it. */
