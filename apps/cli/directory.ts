@@ -1,5 +1,4 @@
 import { parseArgs } from "node:util";
-import { createClient } from "@libsql/client";
 import { directoryOptionsFromEnv } from "../../infra/lease/connect-directory.ts";
 import {
   type DirectoryStatus,
@@ -12,11 +11,12 @@ import type { SqlConnection } from "../../infra/lease/sql-connection.ts";
 import { WorkerConnection } from "../../infra/lease/worker-connection.ts";
 import { systemClock } from "../../infra/lib/clock.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
+import { loadDump } from "./directory-load.ts";
 
 /** `bun run directory …`: looks at the directory itself, and tells it that it was restored from a backup. */
 const usage = `bun run directory status      who is alive, what they own, and which schema the tables are of
-bun run directory load <file> fills an empty database with what GET /dump of another has answered, and then does
-                              what "restored" does
+bun run directory load <file> fills an empty database with what GET /dump of another has answered, and does what
+                              "restored" does, both or nothing. Keep hosts away from it meanwhile
 bun run directory restored    to be run on a database that was put back from a backup, before hosts reach it:
                               ends all sessions, and has nothing acquired for one lease time
 
@@ -28,6 +28,7 @@ infra/deploy/README.md has the whole procedure.`;
 
 /** Every object of a large directory may be looked at. */
 const timeLimitMs = 120_000;
+const progressEveryMs = 2_000;
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -37,18 +38,25 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(usage);
     return 2;
   }
-  const connection = connect();
   try {
-    if (given.command === "load") await loadDump(given.file);
-    if (given.command === "status") print(await directoryStatus(connection), given.isJson, statusInWords);
-    else print(await markRestored(connection, given.leaseTtlMs), given.isJson, restoredInWords);
+    console.log(await answerTo(given));
     return 0;
   } catch (error) {
     console.error(error instanceof StatefulError ? error.message : error);
     return 1;
-  } finally {
-    await connection.close();
   }
+}
+
+async function answerTo(given: Given): Promise<string> {
+  const { command, isJson, leaseTtlMs } = given;
+  if (command === "status") return said(await connected(directoryStatus), isJson, statusInWords);
+  if (command === "load") return said(await load(given), isJson, restoredInWords);
+  const mark = (connection: SqlConnection) => markRestored(connection, leaseTtlMs);
+  return said(await connected(mark), isJson, restoredInWords);
+}
+
+function said<T>(answer: T, isJson: boolean, inWords: (answer: T) => string): string {
+  return isJson ? JSON.stringify(answer) : inWords(answer);
 }
 
 interface Given {
@@ -78,20 +86,31 @@ function parse(args: readonly string[]): Given | undefined {
   }
 }
 
-/** Statement for statement, in the dump's own transaction. */
-async function loadDump(file: string): Promise<void> {
+/** Says how far it is beside its answer, which may be JSON. */
+async function load({ file, leaseTtlMs }: Given): Promise<Restored> {
   const { url, authToken } = directoryOptionsFromEnv(process.env);
-  const client = createClient({ url, ...(authToken === undefined ? {} : { authToken }) });
+  const dump = Bun.file(file);
+  if (!(await dump.exists())) throw new StatefulError("not_found", `There is no file "${file}".`);
+  let toldAtMs = systemClock.monotonicMs();
+  const progress = (readBytes: number) => {
+    const nowMs = systemClock.monotonicMs();
+    if (nowMs - toldAtMs < progressEveryMs) return;
+    toldAtMs = nowMs;
+    console.error(`Loaded ${inMegabytes(readBytes)} of ${inMegabytes(dump.size)} MB …`);
+  };
+  return loadDump({ url, authToken, dump, progress }, (connection) => markRestored(connection, leaseTtlMs));
+}
+
+function inMegabytes(bytes: number): string {
+  return (bytes / 1_000_000).toFixed(1);
+}
+
+async function connected<T>(work: (connection: SqlConnection) => Promise<T>): Promise<T> {
+  const connection = connect();
   try {
-    const tables = await client.execute("SELECT count(*) AS n FROM sqlite_master WHERE type = 'table'");
-    if (Number(tables.rows[0]?.n) > 0)
-      throw new StatefulError(
-        "bad_request",
-        "The database is not empty. Load into a new one, and then point the hosts there.",
-      );
-    await client.executeMultiple(await Bun.file(file).text());
+    return await work(connection);
   } finally {
-    client.close();
+    await connection.close();
   }
 }
 
@@ -106,10 +125,6 @@ function connect(): SqlConnection {
     });
   const config = { url, busyTimeoutMs: timeLimitMs / 2 };
   return new WorkerConnection({ clock: systemClock, config, timeLimitMs });
-}
-
-function print<T>(answer: T, isJson: boolean, inWords: (answer: T) => string): void {
-  console.log(isJson ? JSON.stringify(answer) : inWords(answer));
 }
 
 function restoredInWords({
@@ -127,15 +142,22 @@ function restoredInWords({
   ].join("\n");
 }
 
-function statusInWords({ schema, generation, quarantineMs, sessions }: DirectoryStatus): string {
+function statusInWords({ schema, generation, aheadMs, quarantineMs, sessions }: DirectoryStatus): string {
   const lines = sessions.map(({ hostId, region, version, linkVersions, objects, expiresInMs }) => {
     const life = expiresInMs > 0 ? `for ${Math.round(expiresInMs / 1000)} s` : "not heard in time";
     return `${hostId} (${region}) ${version}: ${objects} objects, links ${linkVersions || "1"}, ${life}`;
   });
   const wait = quarantineMs > 0 ? `; nothing is acquired for ${quarantineMs / 1000} s` : "";
   const { current, required } = schema;
+  const ahead =
+    aheadMs > 0
+      ? [
+          `The primary's clock was set back: its times are ${aheadMs / 1000} s ahead of it, and pass at half its pace until it has caught up.`,
+        ]
+      : [];
   return [
     `Schema ${current}, of which builds must know ${required}; generation ${generation}${wait}`,
+    ...ahead,
     ...lines,
   ].join("\n");
 }

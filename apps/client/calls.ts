@@ -2,6 +2,7 @@ import { answerOf, CallError } from "./answers.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { ClientError } from "./errors.ts";
 import { type ConnectOptions, headersOf } from "./options.ts";
+import { queryOf, textOf } from "./query.ts";
 
 /**
  * Calls in the shape of Eden's `treaty`: `messages.post(body, options)` is a POST of `/messages`. The types are Eden's own; its
@@ -38,7 +39,8 @@ export function callsTo(path: string, endpoints: Endpoints, settings: CallSettin
     const headers = new Headers(options.headers);
     const body = hasBody ? bodyOf(first, headers) : null;
     const request = { ...options.fetch, method: method.toUpperCase(), headers, body };
-    const url = path + target + queryOf(options.query);
+    const query = queryOf(options.query);
+    const url = path + target + (query && `?${query}`);
     return answer(() => fetchFrom(endpoints, settings, url, request), options);
   };
   return step([], send);
@@ -77,10 +79,11 @@ async function answer(ask: () => Promise<Response>, { throwHttpError }: CallOpti
     response = undefined;
   }
   const { status = 503, headers } = response ?? {};
-  if (response?.ok) return { data: value, error: null, response, status, headers };
+  const facts = { response, status, headers };
+  if (response?.ok) return { data: value, error: null, ...facts };
   const error = new CallError(status, value);
   if (typeof throwHttpError === "function" ? throwHttpError(error) : throwHttpError) throw error;
-  return { data: null, error, response, status, headers };
+  return { data: null, error, ...facts };
 }
 
 /**
@@ -130,20 +133,6 @@ function formOf(fields: object): FormData {
     for (const item of [value].flat()) form.append(name, isFile(item) ? item : textOf(item));
   }
   return form;
-}
-
-function queryOf(fields: Readonly<Record<string, unknown>> = {}): string {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(fields)) {
-    for (const item of [value].flat())
-      if (item !== undefined && item !== null) query.append(name, textOf(item));
-  }
-  return query.size > 0 ? `?${query}` : "";
-}
-
-function textOf(value: unknown): string {
-  if (value instanceof Date) return value.toISOString();
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 function bothOf(one: AbortSignal | undefined, other: AbortSignal): AbortSignal {

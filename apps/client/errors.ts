@@ -40,23 +40,19 @@ export interface ClientErrorDetails {
   readonly problem?: Problem | undefined;
   readonly close?: Closing | undefined;
   readonly gap?: Gap | undefined;
-  readonly cause?: unknown;
 }
 
 /** A failure of the client's. `code` is for programs, the message names the thing and says what to do. */
 export class ClientError extends Error {
   override readonly name = "ClientError";
-  readonly code: ClientErrorCode;
-  readonly problem: Problem | undefined;
-  readonly close: Closing | undefined;
-  readonly gap: Gap | undefined;
+  declare readonly code: ClientErrorCode;
+  declare readonly problem: Problem | undefined;
+  declare readonly close: Closing | undefined;
+  declare readonly gap: Gap | undefined;
 
-  constructor(code: ClientErrorCode, message: string, details: ClientErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.code = code;
-    this.problem = details.problem;
-    this.close = details.close;
-    this.gap = details.gap;
+  constructor(code: ClientErrorCode, message: string, details?: ClientErrorDetails) {
+    super(message);
+    Object.assign(this, { code }, details);
   }
 }
 

@@ -189,11 +189,8 @@ export class Feed {
 
   #remember(position: string): void {
     this.#recent.add(position);
-    if (this.#recent.size <= recentPositionsMax) return;
-    for (const first of this.#recent) {
-      this.#recent.delete(first);
-      break;
-    }
+    const [oldest = position] = this.#recent;
+    if (this.#recent.size > recentPositionsMax) this.#recent.delete(oldest);
   }
 }
 
@@ -212,5 +209,5 @@ export interface PendingPublish {
 }
 
 function isSameQuery(one: SubscribeOptions["query"], other: SubscribeOptions["query"]): boolean {
-  return one === other || JSON.stringify(one) === JSON.stringify(other);
+  return JSON.stringify(one) === JSON.stringify(other);
 }

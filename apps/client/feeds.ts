@@ -99,8 +99,9 @@ export class Feeds {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const connection of [...this.#connections]) connection.close({ code: 1000, reason: "" });
-    this.#last = { status: "closed", code: 1000, reason: "" };
+    const closing = { code: 1000, reason: "" };
+    for (const connection of [...this.#connections]) connection.close(closing);
+    this.#last = { status: "closed", ...closing };
     this.#changed(this.#last);
   }
 
@@ -125,7 +126,8 @@ export class Feeds {
   changed(connection: TopicConnection): void {
     const isFirst = connection === this.#connections[0];
     const { status } = connection.state;
-    if (status === "idle" || status === "closed") this.#drop(connection);
+    const isOver = status === "idle" || status === "closed";
+    if (isOver && connection.isEmpty) removeFrom(this.#connections, connection);
     // The next has become the first, or there is none: how this one has ended is the last that is told of it.
     if (!isFirst || this.#isClosed) return;
     this.#last = this.#connections[0]?.state ?? connection.state;
@@ -190,22 +192,14 @@ export class Feeds {
   /** In a turn of its own: whoever leaves and comes back at once, as effects of React do, finds everything as it was. */
   #releaseSoon(feed: Feed): void {
     this.#context.around.after(0, () => {
-      if (this.#isUnused(feed)) this.#release(feed);
+      if (feed.isDeserted && !this.#publishers.has(feed)) this.#release(feed);
     });
-  }
-
-  #isUnused(feed: Feed): boolean {
-    return feed.isDeserted && !this.#publishers.has(feed);
   }
 
   #release(feed: Feed): void {
     const connection = this.#places.get(feed);
     this.over(feed);
     connection?.release(feed);
-  }
-
-  #drop(connection: TopicConnection): void {
-    if (connection.isEmpty) removeFrom(this.#connections, connection);
   }
 
   #mustBeOpen(): void {

@@ -80,10 +80,8 @@ export function publishBody(message: unknown): string {
 }
 
 function base64(data: ArrayBuffer | ArrayBufferView): string {
-  const bytes =
-    data instanceof ArrayBuffer
-      ? new Uint8Array(data)
-      : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(data) ? data : new Uint8Array(data);
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
   return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
 }
 

@@ -21,13 +21,13 @@ export class Heartbeat {
   readonly #port: HeartbeatPort;
   #heardAtMs: number;
   #isAsked = false;
-  #cancel: Cancel;
+  #cancel: Cancel | undefined;
 
   constructor(around: Surroundings, port: HeartbeatPort) {
     this.#around = around;
     this.#port = port;
     this.#heardAtMs = around.monotonicMs();
-    this.#cancel = around.after(silenceMaxMs, () => this.#check());
+    this.#wait(silenceMaxMs);
   }
 
   heard(): void {
@@ -44,7 +44,7 @@ export class Heartbeat {
   }
 
   stop(): void {
-    this.#cancel();
+    this.#cancel?.();
   }
 
   #check(): void {
@@ -55,7 +55,7 @@ export class Heartbeat {
   }
 
   #wait(delayMs: number): void {
-    this.#cancel();
+    this.#cancel?.();
     this.#cancel = this.#around.after(delayMs, () => this.#check());
   }
 }

@@ -43,7 +43,7 @@ export class TopicIteration<Message> implements MessageIterator<Message> {
   #end: { readonly error: unknown } | "done" | undefined;
   #position: string | undefined;
   /** Resumes a call that waits for something to come. */
-  #resume: () => void = () => undefined;
+  #resume: (() => void) | undefined;
   /** Calls are answered in their order. */
   #calls: Promise<unknown> = Promise.resolve();
   readonly #forget: Cancel;
@@ -118,14 +118,14 @@ export class TopicIteration<Message> implements MessageIterator<Message> {
         count += "message" in dropped ? 1 : countOf(dropped.gap);
       this.#entries.unshift({ gap: { reason: "overflow", count } });
     }
-    this.#resume();
+    this.#resume?.();
   }
 
   /** What came before the end is still given out. */
   #finish(end: { readonly error: unknown } | "done"): void {
     this.#end ??= end;
     this.#forget();
-    this.#resume();
+    this.#resume?.();
   }
 
   /** Nothing more is given out. */

@@ -75,12 +75,12 @@ export class KeptConnection {
   #heartbeat: Heartbeat | undefined;
   /** Number of the attempt; one that finds another here has been given up. */
   #attempt = 0;
-  #attemptedAtMs = Number.NEGATIVE_INFINITY;
+  #attemptedAtMs = 0;
   #openedAtMs = 0;
   #failures = 0;
   #hasRenewedCredentials = false;
   /** The one timer of a state: the limit of an attempt, or the end of a wait. */
-  #cancelTimer: Cancel = () => undefined;
+  #cancelTimer: Cancel | undefined;
   #cancelWake: Cancel | undefined;
 
   /** @throws ClientError `no_websocket` */
@@ -141,7 +141,7 @@ export class KeptConnection {
   /** The host has shown itself. */
   greeted(host?: string, region?: string): void {
     if (this.#state.status !== "connecting") return;
-    this.#cancelTimer();
+    this.#cancelTimer?.();
     this.#openedAtMs = this.#around.monotonicMs();
     this.#change({ status: "open", url: this.#state.url, host, region });
   }
@@ -154,7 +154,7 @@ export class KeptConnection {
     const limitMs = this.#settings.connectionTimeout;
     this.#cancelTimer = this.#around.after(limitMs, () => {
       const isHostsFault = this.#socket !== undefined; // or nothing has been dialled yet
-      this.#lost({ code: 1006, reason: `${url} did not open within ${limitMs} ms` }, isHostsFault);
+      this.#failed(`${url} did not open within ${limitMs} ms`, isHostsFault);
     });
     this.#change({ status: "connecting", url });
     void this.#connect(url, attempt);
@@ -166,7 +166,7 @@ export class KeptConnection {
       address = await this.#user.addressAt(url);
     } catch (error) {
       // No fault of the host's: it is the one to try again.
-      if (attempt === this.#attempt) this.#lost({ code: 1006, reason: messageOf(error) }, false);
+      if (attempt === this.#attempt) this.#failed(messageOf(error), false);
       return;
     }
     if (attempt !== this.#attempt) return;
@@ -178,7 +178,7 @@ export class KeptConnection {
       const socket = protocols.length > 0 ? new WebSocket(address, [...protocols]) : new WebSocket(address);
       this.#listen(socket as Socket, attempt); // the options say what it must be
     } catch (error) {
-      this.#lost({ code: 1006, reason: messageOf(error) });
+      this.#failed(messageOf(error));
     }
   }
 
@@ -191,7 +191,7 @@ export class KeptConnection {
       if (ping !== undefined)
         this.#heartbeat = new Heartbeat(this.#around, {
           ask: () => this.send(ping),
-          dead: () => this.#lost({ code: 1006, reason: "nothing was heard, and no answer came" }),
+          dead: () => this.#failed("nothing was heard, and no answer came"),
         });
       this.#user.opened();
     });
@@ -206,6 +206,10 @@ export class KeptConnection {
     });
     // Its close says it too; where an implementation forgets that, the limit of the attempt or the heartbeat does.
     socket.addEventListener("error", () => undefined);
+  }
+
+  #failed(reason: string, isHostsFault?: boolean): void {
+    this.#lost({ code: 1006, reason }, isHostsFault);
   }
 
   #lost(closing: Closing, isHostsFault = true): void {
@@ -225,18 +229,18 @@ export class KeptConnection {
   }
 
   /** Decides, and sets the timer where it is worth another try. */
-  #afterLoss({ code, reason }: Closing): ConnectionState {
-    const retry = this.#user.retryAfter?.({ code, reason }) ?? retryAfterClose(code);
+  #afterLoss(closing: Closing): ConnectionState {
+    const retry = this.#user.retryAfter?.(closing) ?? retryAfterClose(closing.code);
     const isLast = retry === "credentials" && this.#hasRenewedCredentials;
     if (retry === "no" || isLast || this.#failures > this.#settings.maxRetries)
-      return { status: "closed", code, reason };
+      return { status: "closed", ...closing };
     if (retry === "credentials") this.#hasRenewedCredentials = true;
     const failures = this.#failures;
     const ways = this.#endpoints.count;
     const delayMs = retryDelayMs(this.#settings, { failures, ways, retry }, this.#around);
     this.#cancelTimer = this.#around.after(delayMs, () => this.#dial());
     const retryAt = new Date(this.#around.wallMs() + delayMs);
-    return { status: "waiting", url: this.#endpoints.current, retryAt, failures, code, reason };
+    return { status: "waiting", url: this.#endpoints.current, retryAt, failures, ...closing };
   }
 
   /** The machine may have slept: what waits need wait no longer, and what seems to be open is asked. */
@@ -253,7 +257,7 @@ export class KeptConnection {
   }
 
   #newAttempt(): number {
-    this.#cancelTimer();
+    this.#cancelTimer?.();
     this.#attempt += 1;
     return this.#attempt;
   }

@@ -113,6 +113,6 @@ export function webSocketOf(settings: Settings): WebSocketConstructor {
   if (found) return found;
   throw new ClientError(
     "no_websocket",
-    'There is no global WebSocket, as in Node before 22. Pass one, as that of "ws": connect(url, { WebSocket }).',
+    "There is no global WebSocket, as in Node before 22. Pass one: connect(url, { WebSocket }).",
   );
 }

@@ -5,6 +5,7 @@ import { socketUrl } from "./endpoints.ts";
 import { ClientError, type Closing, queueFull } from "./errors.ts";
 import { type ConnectionState, type ConnectionUser, KeptConnection, type Socket } from "./kept-connection.ts";
 import { type ReconnectOptions, withDefaults } from "./options.ts";
+import { queryOf } from "./query.ts";
 import { type Retry, retryAfterClose } from "./retry.ts";
 import type { Cancel } from "./surroundings.ts";
 
@@ -31,17 +32,14 @@ export interface SocketOptions extends ReconnectOptions {
 
 /** A `close` of one connection. `willReconnect` says whether another follows; of the last one it is false. */
 export class SocketCloseEvent extends Event {
-  readonly code: number;
-  readonly reason: string;
-  readonly wasClean: boolean;
-  readonly willReconnect: boolean;
+  declare readonly code: number;
+  declare readonly reason: string;
+  declare readonly wasClean: boolean;
+  declare readonly willReconnect: boolean;
 
-  constructor({ code, reason }: Closing, willReconnect: boolean) {
+  constructor(closing: Closing, willReconnect: boolean) {
     super("close");
-    this.code = code;
-    this.reason = reason;
-    this.wasClean = code !== 1006;
-    this.willReconnect = willReconnect;
+    Object.assign(this, closing, { wasClean: closing.code !== 1006, willReconnect });
   }
 }
 
@@ -85,7 +83,7 @@ export class ReconnectingSocket extends SocketEventTarget {
   readonly #queueLengthMax: number;
   readonly #queue: Data[] = [];
   readonly #signals: readonly (AbortSignal | undefined)[];
-  #forget: Cancel = () => undefined;
+  #forget: Cancel | undefined;
   #address = "";
   #binaryType: BinaryType | undefined;
 
@@ -211,13 +209,13 @@ export class ReconnectingSocket extends SocketEventTarget {
   /** Ends with whatever it belongs to. */
   #heed(): void {
     for (const signal of this.#signals) signal?.throwIfAborted();
-    this.#forget();
+    this.#forget?.();
     this.#forget = onAbort(() => this.close(), ...this.#signals);
   }
 
   #ended(): void {
     this.#queue.length = 0;
-    this.#forget();
+    this.#forget?.();
   }
 
   #tell(event: Event): void {
@@ -225,13 +223,6 @@ export class ReconnectingSocket extends SocketEventTarget {
     if (handler) callSafely(handler, event);
     this.dispatchEvent(event);
   }
-}
-
-function queryOf(params: Params = {}): string {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(params))
-    if (value !== undefined) query.append(name, String(value));
-  return query.toString();
 }
 
 function lengthOf(data: Data): number {

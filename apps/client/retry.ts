@@ -25,8 +25,8 @@ export function retryAfterClose(code: number): Retry {
 /** The same for a subscription that did not begin. What fails on the host's side may go well later; what we did may not. */
 export function retryAfterRefusal(status: number, problem: Problem): Retry {
   if (status === 401) return "credentials";
-  if (problem.retryable === true || status === 408 || status === 429) return "slowly";
-  return status >= 500 ? "slowly" : "no";
+  const mayGoWell = problem.retryable === true || status === 408 || status === 429 || status >= 500;
+  return mayGoWell ? "slowly" : "no";
 }
 
 type Delays = Pick<
@@ -46,9 +46,7 @@ export function retryDelayMs(
 ): number {
   const { minReconnectionDelay, maxReconnectionDelay, reconnectionDelayGrowFactor } = delays;
   const isSlow = retry === "slowly";
-  if (failures % ways !== 0 || failures === 0) {
-    if (!isSlow) return around.random() * minReconnectionDelay;
-  }
+  if (!isSlow && (failures % ways !== 0 || failures === 0)) return around.random() * minReconnectionDelay;
   const rounds = Math.max(1, Math.ceil(failures / ways));
   const grown = minReconnectionDelay * reconnectionDelayGrowFactor ** (rounds - 1);
   const limited = Math.min(maxReconnectionDelay, isSlow ? Math.max(grown, maxReconnectionDelay / 2) : grown);

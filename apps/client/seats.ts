@@ -12,7 +12,7 @@ export interface Seat {
   failures: number;
   hasRenewedCredentials: boolean;
   /** Set while it waits for its time. */
-  cancelRetry: Cancel | undefined;
+  cancelRetry?: Cancel | undefined;
 }
 
 /** The books of one connection: who has which topic with the host, under which number. A number is never used twice. */
@@ -50,7 +50,6 @@ export class Seats {
       standingSinceMs: 0,
       failures: 0,
       hasRenewedCredentials: false,
-      cancelRetry: undefined,
     };
     this.#all.set(feed, seat);
     return seat;

@@ -32,14 +32,15 @@ export const systemSurroundings: Surroundings = {
 /** In browsers and workers; elsewhere the heartbeat alone notices. A page that is shown again has often slept. */
 function onWake(callback: () => void): Cancel {
   // Neither of the two exists everywhere, whatever the DOM's types say.
-  const { document, addEventListener, removeEventListener } = globalThis as Partial<typeof globalThis>;
+  const machine = globalThis as Partial<typeof globalThis>;
+  const { document } = machine;
   const shown = () => {
     if (document?.visibilityState === "visible") callback();
   };
-  addEventListener?.call(globalThis, "online", callback);
+  machine.addEventListener?.("online", callback);
   document?.addEventListener("visibilitychange", shown);
   return () => {
-    removeEventListener?.call(globalThis, "online", callback);
+    machine.removeEventListener?.("online", callback);
     document?.removeEventListener("visibilitychange", shown);
   };
 }

@@ -12,6 +12,7 @@ import {
 } from "./frames.ts";
 import { type ConnectionState, type ConnectionUser, KeptConnection } from "./kept-connection.ts";
 import { type HeadersSource, headersOf, type Settings } from "./options.ts";
+import { queryOf } from "./query.ts";
 import { type Retry, retryAfterClose, retryAfterRefusal, retryDelayMs } from "./retry.ts";
 import { cancelRetryOf, keyOf, type Seat, Seats } from "./seats.ts";
 import type { Cancel, Surroundings } from "./surroundings.ts";
@@ -206,7 +207,7 @@ export class TopicConnection implements ConnectionUser {
       topic,
       since: feed.cursor,
       presence,
-      query: feed.query && new URLSearchParams(feed.query).toString(),
+      query: feed.query && queryOf(feed.query),
     });
   }
 
@@ -223,8 +224,9 @@ export class TopicConnection implements ConnectionUser {
 
   #answered(frame: FrameFromHost & { readonly type: "published" | "failed" }): void {
     const feed = this.#seats.withId(frame.id)?.feed;
-    feed?.answered(frame);
-    if (feed) this.#goesOn(feed);
+    if (!feed) return;
+    feed.answered(frame);
+    this.#goesOn(feed);
   }
 
   /** More may be sent through it now, and it may have come to where another is. */
@@ -236,9 +238,7 @@ export class TopicConnection implements ConnectionUser {
   #refused(id: number, status: number, problem: Problem): void {
     const seat = this.#vacate(id);
     if (!seat) return;
-    if (seat.at === "leaving") return this.#remove(seat);
-    const isOver = !this.#retries(seat, retryAfterRefusal(status, problem));
-    if (!isOver) return;
+    if (this.#retries(seat, retryAfterRefusal(status, problem))) return;
     const { object, topic } = seat.feed.address;
     const message = `${object} refuses its topic "${topic}": ${problem.detail ?? problem.title ?? status}`;
     const error = new ClientError("refused", message, { problem });
@@ -250,7 +250,6 @@ export class TopicConnection implements ConnectionUser {
   #unsubscribed(id: number, closing: Closing): void {
     const seat = this.#vacate(id);
     if (!seat) return;
-    if (seat.at === "leaving") return this.#remove(seat);
     const stoodMs = seat.at === "standing" ? this.#around.monotonicMs() - seat.standingSinceMs : 0;
     if (stoodMs >= this.#settings.minUptime) {
       seat.failures = 0;
@@ -302,7 +301,10 @@ export class TopicConnection implements ConnectionUser {
     return this.#renewal;
   }
 
-  /** A subscription has ended: whoever waits for its place has it next, once it is known what becomes of this one. */
+  /**
+   * A subscription has ended: whoever waits for its place has it next, once it is known what becomes of this one. Undefined where
+   * nothing does, because it was to end.
+   */
   #vacate(id: number): Seat | undefined {
     const seat = this.#seats.withId(id);
     if (!seat) return undefined;
@@ -310,7 +312,9 @@ export class TopicConnection implements ConnectionUser {
     queueMicrotask(() => {
       for (const next of this.#seats.all()) this.#ask(next);
     });
-    return seat;
+    if (seat.at !== "leaving") return seat;
+    this.#remove(seat);
+    return undefined;
   }
 
   #remove(seat: Seat): void {

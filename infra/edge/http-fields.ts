@@ -1,6 +1,7 @@
 /** Which header fields belong to one connection and so are never forwarded (RFC 9110, section 7.6.1). */
 const hopByHop = new Set([
   "connection",
+  "http2-settings",
   "keep-alive",
   "proxy-authenticate",
   "proxy-authorization",
@@ -12,32 +13,13 @@ const hopByHop = new Set([
 ]);
 
 /**
- * Meant for whoever answers, whatever a client's `Connection` says: one that names them would have a proxy's word about the client,
- * or its page's origin, taken away on the way to an owner elsewhere.
+ * Those that go to an owner elsewhere, or come from there. They are told by their names alone, and not by what a `Connection` field
+ * names besides: to a client all hosts are one server, behind which nothing is a connection of HTTP, and a handler at the edge itself
+ * sees such a field too. A client that could take fields away would do so with what a proxy, or a browser, says of it, under whatever
+ * name.
  */
-const endToEnd = new Set([
-  "authorization",
-  "cookie",
-  "forwarded",
-  "host",
-  "last-event-id",
-  "origin",
-  "referer",
-  "true-client-ip",
-  "via",
-  "x-client-ip",
-  "x-real-ip",
-]);
-const endToEndPrefixes = ["accept", "cf-", "content-", "fly-", "if-", "sec-", "x-forwarded-"];
-
 export function forwardedHeaders(headers: Headers): [string, string][] {
-  const named = headers.get("connection")?.toLowerCase().split(",") ?? [];
-  const ofThisConnection = new Set(named.map((name) => name.trim()).filter((name) => !isEndToEnd(name)));
-  return [...headers].filter(([name]) => !hopByHop.has(name) && !ofThisConnection.has(name));
-}
-
-function isEndToEnd(name: string): boolean {
-  return endToEnd.has(name) || endToEndPrefixes.some((prefix) => name.startsWith(prefix));
+  return [...headers].filter(([name]) => !hopByHop.has(name));
 }
 
 export function wantsWebSocket(request: Request): boolean {

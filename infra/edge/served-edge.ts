@@ -75,7 +75,7 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
   /** As they were when the attachment was made, for the first hello. */
   readonly #firstCursors: ReadonlyMap<number, number>;
   #state: State;
-  /** Of the links to that process, which never changes. */
+  /** Of the links to that process, which never changes. Undefined until there was a channel: what is to be expected may. */
   #version: number | undefined;
   /** What the channel has not taken. */
   #hello: Uint8Array | undefined;
@@ -207,8 +207,8 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
 
   /** Whether it can be told of histories, and of presence. */
   get knowsHistories(): boolean {
-    this.#version ??= this.#setup.versionOf(this.edge.process);
-    return this.#version >= broughtBy.topicHistories;
+    const version = this.#version ?? this.#setup.versionOf(this.edge.process);
+    return version >= broughtBy.topicHistories;
   }
 
   publish(_objectKey: string, message: TopicMessage, except: number): boolean {

@@ -152,8 +152,8 @@ function isFile(url: string): boolean {
   return url.startsWith("file:");
 }
 
-/** SQLite makes the file but not its folder. */
-function existingFile(url: string): string {
+/** A `file:` URL as SQLite takes it, whose folder is there: SQLite makes the file alone. */
+export function existingFile(url: string): string {
   const path = url.startsWith("file://") ? fileURLToPath(url) : decodeURIComponent(url.slice("file:".length));
   mkdirSync(dirname(path), { recursive: true });
   return pathToFileURL(path).href;

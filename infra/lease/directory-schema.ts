@@ -1,5 +1,5 @@
 import { StatefulError } from "../lib/errors.ts";
-import { numberOf, type SqlConnection, type SqlStatement, statement } from "./sql-connection.ts";
+import { numberOf, type SqlConnection, type SqlStatement, statement, textOf } from "./sql-connection.ts";
 
 /**
  * The tables, as a list of migrations that only ever grows. Several hosts may start on one empty database at the same
@@ -163,6 +163,7 @@ const createTables = [
 const readVersions = `
   SELECT (SELECT coalesce(max(version), 0) FROM schema_versions) AS required,
     (SELECT coalesce(max(version), 0) FROM schema_additions) AS added`;
+const readRequired = "SELECT coalesce(max(version), 0) AS required FROM schema_versions";
 const nowMs = `CAST(unixepoch('subsec') * 1000 AS INTEGER)`;
 const claims = {
   "go on": `INSERT INTO schema_additions VALUES (:version, ${nowMs})`,
@@ -228,6 +229,20 @@ export async function versionsOf(
   const [row] = await connection.query(statement(readVersions, {}));
   const required = numberOf(row, "required");
   return { required, current: Math.max(required, numberOf(row, "added")) };
+}
+
+const readTables = `
+  SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('schema_versions', 'schema_additions')`;
+
+/** As `versionsOf`, of a database that may be of any release: the first ones had no additions. 0 where it is no directory. */
+export async function versionsFound(connection: SqlConnection): ReturnType<typeof versionsOf> {
+  const rows = await connection.query(statement(readTables, {}));
+  const tables = new Set(rows.map((row) => textOf(row, "name")));
+  if (tables.has("schema_additions")) return versionsOf(connection);
+  if (!tables.has("schema_versions")) return { required: 0, current: 0 };
+  const [row] = await connection.query(statement(readRequired, {}));
+  const required = numberOf(row, "required");
+  return { required, current: required };
 }
 
 /** The version that a build must know. Rejects with what the database says where there is no such table. */

@@ -1,5 +1,5 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
-import { elapsedMsMax } from "./directory.ts";
+import { directoryTime } from "./primary-time.ts";
 import { type SqlArgs, type SqlStatement, statement } from "./sql-connection.ts";
 import { loadStatements } from "./storage-statements.ts";
 import { type PackedWrites, refusedLeases, refusedStatement, WriteStatements } from "./write-statements.ts";
@@ -30,17 +30,7 @@ import { type PackedWrites, refusedLeases, refusedStatement, WriteStatements } f
  * long way finds out why.
  */
 
-/**
- * The directory's time (L3), and what has passed on the clock since the latest write. It never falls, so what has expired stays
- * expired. While it is ahead of a clock that was set back it goes on at half the clock's pace, or slower, until the clock has caught
- * up: it must not run faster than hosts count, and were it to stand still, no dead host would be missed until then. `ahead` is by how
- * much it was ahead at the latest write; whatever is missing of that now has passed since. Once the clock has caught up it is the
- * time, whatever `ahead` says: a host of an earlier release, which does not know of it, may have written last.
- */
-const time = `(
-    SELECT CASE WHEN clock >= now THEN clock ELSE now + elapsed / 2 END AS now, clock, elapsed FROM (
-      SELECT now, clock, min(${elapsedMsMax}, max(0, coalesce(ahead, 0) - now + clock)) AS elapsed
-      FROM directory, (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS clock)))`;
+const time = directoryTime();
 
 /** The counter rises even where the rest is refused. An odd millisecond is left for the next. */
 const tick = `

@@ -139,7 +139,7 @@ export class MemoryDirectory implements Directory {
     ownerGraceMs: number,
     classes?: readonly string[],
   ): Promise<readonly ObjectName[]> {
-    const nowMs = Math.max(this.#data.now, this.#clock.wallMs());
+    const { now: nowMs } = this.#time();
     const due = alarmRows(this.#data.stored).filter((alarm) => {
       const owner = this.#data.sessions.get(this.#data.leases.get(keyOf(alarm))?.session ?? "");
       const isOwned = owner !== undefined && owner.ended === undefined && owner.expiresAt > nowMs;
@@ -177,12 +177,18 @@ export class MemoryDirectory implements Directory {
   }
 
   #tick(): void {
+    const { now, clock, elapsed } = this.#time();
+    this.#data.now = now;
+    this.#data.ahead = now - clock + (elapsed % 2);
+    this.#data.counter += 1;
+  }
+
+  /** As of now, without writing it: `directoryTime` of primary-time.ts. */
+  #time(): { readonly now: number; readonly clock: number; readonly elapsed: number } {
     const { now, ahead } = this.#data;
     const clock = Math.floor(this.#clock.wallMs());
     const elapsed = Math.min(elapsedMsMax, Math.max(0, ahead - now + clock));
-    this.#data.now = clock >= now ? clock : now + Math.floor(elapsed / 2);
-    this.#data.ahead = this.#data.now - clock + (elapsed % 2);
-    this.#data.counter += 1;
+    return { now: clock >= now ? clock : now + Math.floor(elapsed / 2), clock, elapsed };
   }
 
   #detectLoss(witness: PreviousSession, commitsSeen: number, ttlMs: number): void {

@@ -229,6 +229,8 @@ export class SessionKeeper {
     try {
       return await this.#renewOnce(life);
     } catch (error) {
+      // The tables are of a later release (L12). No later renewal will do better, and no next session.
+      if (asStatefulError(error).code === "version_mismatch") life.end("schema_too_new");
       this.#options.log.warn("session.renewal_failed", {
         session: life.id,
         error,

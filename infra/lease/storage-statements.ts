@@ -1,5 +1,6 @@
 import type { ObjectRef } from "../lib/object-ref.ts";
 import { nameOf, topicName } from "./object-name.ts";
+import { directoryTime } from "./primary-time.ts";
 import { type SqlStatement, statement } from "./sql-connection.ts";
 import {
   loadLimits,
@@ -98,8 +99,8 @@ export function listStatement(range: StoredRange): SqlStatement {
   return statement(listOf(range), args);
 }
 
-/** By the clock of the database as it is now: nothing is written here, so `directory.now` may be old. */
-const now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+/** As of now: nothing is written here, so `directory.now` may be old. Asked once per statement, however often it is named. */
+const now = `(SELECT now FROM ${directoryTime()})`;
 const dueAlarms = `
   SELECT class, id FROM (
     SELECT m.class AS class, m.id AS id, m.due_at AS due_at FROM alarms m

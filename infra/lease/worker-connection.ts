@@ -47,19 +47,6 @@ const restartDelayMs = 1_000;
 /** How long closing waits for the thread to end. */
 const closeLimitMs = 500;
 
-/** Threads that were asked to close and have not ended. */
-const closing = new Set<Worker>();
-
-/**
- * Until every thread that was asked to close is through. For whoever ends threads without asking, as a test runner does behind
- * each file: one that is inside a native call then takes the process with it.
- */
-export async function closingThreadsEnded(): Promise<void> {
-  await Promise.all(
-    [...closing].map((worker) => new Promise<void>((resolve) => worker.once("exit", () => resolve()))),
-  );
-}
-
 interface Call {
   readonly resolve: (results: readonly SqlRows[]) => void;
   readonly reject: (error: Error) => void;
@@ -182,11 +169,6 @@ export class WorkerConnection implements SqlConnection {
 
   #discard(reason: string): void {
     this.#send({ close: true });
-    const worker = this.#worker;
-    if (worker) {
-      closing.add(worker);
-      worker.once("exit", () => closing.delete(worker));
-    }
     this.#worker = undefined;
     this.#isReady = false;
     this.#overdue.clear();

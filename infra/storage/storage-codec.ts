@@ -58,7 +58,7 @@ export class NotCloneableError extends Error {
 
 /** A value's bytes, made now: what happens to the value afterwards changes nothing. `what` names it in errors. */
 export function encodeValue(value: unknown, what: string, bytesMax: number): Uint8Array {
-  const bytes = isPlain(value, 0) ? packr.pack(value) : pack(withoutRefused(cloneOf(value, what), what));
+  const bytes = isPlain(value) ? packr.pack(value) : pack(withoutRefused(cloneOf(value, what), what));
   if (bytes.length > bytesMax) {
     throw overLimit(
       `${what} takes ${bytes.length} bytes; the limit is ${bytesMax}. Split it, or raise the class's limits.`,
@@ -74,22 +74,33 @@ export function decodeValue(bytes: Uint8Array): unknown {
 }
 
 const plainDepthMax = 32;
+/**
+ * Objects that are looked at, one by one. One that stands in many places counts in each, and where such are made of each other that
+ * multiplies with every level: what seems to have more is taken for not plain, and then each is looked at once.
+ */
+const plainPartsMax = 1_000_000;
 const glanceDepth = 4;
+/** Over so few levels that is little. */
+const glance: Sight = { partsLeft: Number.POSITIVE_INFINITY };
+
+interface Sight {
+  partsLeft: number;
+}
 
 /**
  * Whether a value is what most are: text, numbers, arrays and plain objects of such, none of whose fields has a refused name.
  * Nothing else has to be looked at then, neither before it is encoded nor after.
  */
-function isPlain(value: unknown, depth: number): boolean {
+function isPlain(value: unknown, depth = 0, sight: Sight = { partsLeft: plainPartsMax }): boolean {
   if (typeof value !== "object") return typeof value !== "function" && typeof value !== "symbol";
   if (value === null) return true;
-  if (depth === plainDepthMax) return false;
-  if (Array.isArray(value)) return value.every((item) => isPlain(item, depth + 1));
+  if (depth === plainDepthMax || --sight.partsLeft < 0) return false;
+  if (Array.isArray(value)) return value.every((item) => isPlain(item, depth + 1, sight));
   if (Object.getPrototypeOf(value) !== Object.prototype) return false;
   for (const name in value) {
     // `name` is a field of the value: that is what the loop goes over.
-    if (refusedNames.includes(name) || !isPlain((value as Record<string, unknown>)[name], depth + 1))
-      return false;
+    const part = (value as Record<string, unknown>)[name];
+    if (refusedNames.includes(name) || !isPlain(part, depth + 1, sight)) return false;
   }
   return true;
 }
@@ -116,7 +127,7 @@ function withoutRefused(value: unknown, what: string): unknown {
 
 function refusedField(value: unknown, seen: Set<object>): string | undefined {
   // As most parts are of what is not plain as a whole. No deeper, so that nothing is gone through many times.
-  if (isPlain(value, plainDepthMax - glanceDepth)) return undefined;
+  if (isPlain(value, plainDepthMax - glanceDepth, glance)) return undefined;
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || seen.has(value))
     return undefined;
   seen.add(value);
@@ -168,7 +179,7 @@ export function packRecord(record: ObjectRecord): {
   readonly bytes: Uint8Array;
   readonly isChecked: boolean;
 } {
-  const isChecked = isPlain(record.state, 0);
+  const isChecked = isPlain(record.state);
   if (!isChecked) withoutRefused(record.state, "The state");
   return { bytes: isChecked ? packr.pack(record) : pack(record), isChecked };
 }

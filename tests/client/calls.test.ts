@@ -73,6 +73,17 @@ test("C13 a call is the request that Eden would make, for the object that is nam
   expect(seen[6]?.headers["x-reason"]).toBe("old");
 });
 
+test("C13 a query arrives from browsers, too, whose URLSearchParams do not say how many they are", async () => {
+  const size = Object.getOwnPropertyDescriptor(URLSearchParams.prototype, "size");
+  Reflect.deleteProperty(URLSearchParams.prototype, "size"); // as in Safari before 17
+  try {
+    await shelf().search.get({ query: { word: "a b" } });
+  } finally {
+    if (size) Object.defineProperty(URLSearchParams.prototype, "size", size);
+  }
+  expect(seen.map(({ path }) => path)).toEqual(["/library/main%2F1%20%C3%BC/search?word=a+b"]);
+});
+
 test("C13 a call and its answer are as with Eden's own run time", async () => {
   const eden = treaty<typeof library>(served.url, { parseDate: false }).library({ id: "main" });
   const { call: ours } = connect(served.url).object<typeof library>("library", "main");

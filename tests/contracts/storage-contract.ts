@@ -51,6 +51,7 @@ export function storageContract(name: string, start: () => Promise<DirectoryRig>
     budgets(schedule);
     alarmRows(schedule);
     dueAlarms(schedule);
+    if (name !== "file") alarmsOfASlowClock(schedule);
     alarmReports(schedule);
     messageRows(schedule);
     messagePages(schedule);
@@ -861,6 +862,27 @@ function alarmRows(schedule: Schedule): void {
     expect(loaded.get(lease.object.key)?.alarms.get("cut")?.lastError).toBe("no \ufffd");
     expect((await host.directory.alarms(1))[0]?.lastError).toBe("no \ufffd");
   });
+}
+
+function alarmsOfASlowClock(schedule: Schedule): void {
+  schedule(
+    "A5 L3 while the clock is behind, alarms are due by the directory's time, and owners are gone by it",
+    async (cluster) => {
+      await cluster.setClockBack(3_600_000);
+      const [host, witness] = [await cluster.host(), await cluster.host()];
+      const [asleep, future, lost] = [await owned(host), await owned(host), await owned(host)];
+      const { nowMs } = host.opened;
+      await write(host, asleep, { alarms: { a: at(nowMs - 1) } });
+      await write(host, future, { alarms: { a: at(nowMs + 1_800_000) } });
+      await write(host, lost, { alarms: { a: at(nowMs) } });
+      await host.commit({ release: [asleep] });
+      expect(await witness.directory.dueAlarms(10, 60_000)).toEqual([nameOf(asleep.object)]);
+      await cluster.expire(host, witness);
+      expect(await witness.directory.dueAlarms(10, 60_000)).toEqual(
+        [asleep, lost].map(({ object }) => nameOf(object)),
+      );
+    },
+  );
 }
 
 function dueAlarms(schedule: Schedule): void {

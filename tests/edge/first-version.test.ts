@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { decodeRefusal, encodeRefusal, whyNotForwarded } from "../../infra/edge/forward-protocol.ts";
+import { ServedEdge } from "../../infra/edge/served-edge.ts";
 import { errorCodes, StatefulError } from "../../infra/lib/errors.ts";
 import { firstVersionOnly } from "../../infra/lib/version-range.ts";
 import { codesSince, linkVersions } from "../../infra/link/link-versions.ts";
@@ -14,6 +15,27 @@ function firstVersionRig(): EdgeRig {
   rig.versions = firstVersionOnly;
   return rig;
 }
+
+test("K19 what an edge is expected to speak may change until there is a channel to it", async () => {
+  const rig = new EdgeRig();
+  const { clock, edge } = rig;
+  let expected = linkVersions.newest;
+  const port = new ServedEdge(
+    {
+      ...{ clock, isGone: () => false, versionOf: () => expected },
+      ...{ interrupted: () => undefined, buried: () => undefined, countPublish: () => undefined },
+    },
+    "p",
+    { edge, facts: rig.owner("x", 1).facts, cursors: new Map(), events: {} as never }, // nothing is told
+  );
+  // Nobody had heard of it; then the directory shows which release it is of.
+  expect(port.knowsHistories).toBe(true);
+  expected = firstVersionOnly.newest;
+  expect(port.knowsHistories).toBe(false);
+  const channel = { link: { version: linkVersions.newest }, send: () => true, close: () => undefined };
+  port.adopt(channel as never, 0, () => new Map()); // all of a channel that it uses
+  expect(port.knowsHistories).toBe(true);
+});
 
 describe("K19 an edge of the first version", () => {
   test("hears what is published, without what it does not know", async () => {

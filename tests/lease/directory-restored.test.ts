@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import { directoryStatus, markRestored } from "../../infra/lease/directory-restored.ts";
-import { migrate, schemaVersion } from "../../infra/lease/directory-schema.ts";
+import { migrate, migrations, schemaVersion } from "../../infra/lease/directory-schema.ts";
 import { type SqlConnection, statement, textOf } from "../../infra/lease/sql-connection.ts";
 import { WorkerConnection } from "../../infra/lease/worker-connection.ts";
 import { systemClock } from "../../infra/lib/clock.ts";
@@ -101,4 +101,66 @@ test("L12 a directory of a later release is left alone, and its status says of w
   await connection.batch([statement(`INSERT INTO schema_versions VALUES (${schemaVersion + 1}, 0)`, {})]);
   const refusal = await markRestored(connection).catch((error: unknown) => error);
   expect(String(refusal)).toContain(`requires schema version ${schemaVersion + 1}`);
+});
+
+test("L9 L12 a backup of any earlier release is marked and looked at as it is, and a host that starts on it migrates it", async () => {
+  for (const version of [1, 4, 5, 6]) {
+    const { connection, directory } = await restorable();
+    await migrate(connection, migrations.slice(0, version));
+    const now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+    const columns = `session, host_id, region, private_url, public_url, classes, version, draining, load, ttl_ms,
+      opened_at, expires_at, counter`;
+    const values = `'one', 'h', 'iad', '', '', '[]', '1', 0, '{}', ${ttlMs}, ${now}, ${now} + ${ttlMs}, 1`;
+    // The first releases told additions not apart from the rest.
+    const hasAdditions = migrations.slice(0, version).some(({ olderHosts }) => olderHosts === "go on");
+    await connection.batch([
+      statement(`INSERT INTO sessions (${columns}) VALUES (${values})`, {}),
+      ...(hasAdditions ? [] : [statement("DROP TABLE schema_additions", {})]),
+    ]);
+    const before = await directoryStatus(connection);
+    expect(before.schema.current).toBe(version);
+    expect(before.sessions).toMatchObject([{ hostId: "h", linkVersions: "", objects: 0 }]);
+    expect(await markRestored(connection)).toMatchObject({
+      sessionsEnded: 1,
+      quarantineMs: ttlMs,
+      histories: 0,
+    });
+    const after = await directoryStatus(connection);
+    expect(after).toMatchObject({ schema: { current: version }, sessions: [] });
+    const opened = await directory.openSession({ ...facts, session: "two", ttlMs });
+    expect(opened.quarantineMs).toBeGreaterThan(ttlMs / 2);
+    expect((await directoryStatus(connection)).schema.current).toBe(schemaVersion);
+  }
+});
+
+test("L9 what is no directory is not marked as one, and said to be none", async () => {
+  const { connection } = await restorable();
+  for (const look of [markRestored, directoryStatus]) {
+    const refusal = await look(connection).catch((error: unknown) => error);
+    expect(String(refusal)).toContain("There is no directory in this database");
+  }
+});
+
+test("L3 a status has the directory's time, also where the primary's clock is behind it", async () => {
+  const { connection, directory } = await restorable();
+  await directory.openSession({ ...facts, session: "one", ttlMs });
+  expect(await directoryStatus(connection)).toMatchObject({ aheadMs: 0, quarantineMs: 0 });
+  // What is there once the clock has been set back by ten minutes.
+  const aheadMs = 600_000;
+  const ahead = `SET now = now + ${aheadMs}, ahead = ${aheadMs}, quarantine_until = now + ${aheadMs} + 5000`;
+  await connection.batch([
+    statement(`UPDATE directory ${ahead}`, {}),
+    statement(`UPDATE sessions SET expires_at = expires_at + ${aheadMs}`, {}),
+  ]);
+  const status = await directoryStatus(connection);
+  const [{ expiresInMs } = { expiresInMs: 0 }] = status.sessions;
+  // All of them fall with the seconds that this takes, and none rises.
+  for (const [is, most] of [
+    [status.aheadMs, aheadMs],
+    [status.quarantineMs, 5_000],
+    [expiresInMs, ttlMs],
+  ] as const) {
+    expect(is).toBeGreaterThan(most - 5_000);
+    expect(is).toBeLessThanOrEqual(most);
+  }
 });

@@ -142,6 +142,23 @@ test("L1 a session that the directory ended is over at once, and the next one op
   ]);
 });
 
+test("L12 a session whose renewal is refused, because the tables are of a later release, is over at once, and is the last", async () => {
+  begin();
+  const { host, road } = await start();
+  const { session } = host.leases;
+  // What the database refuses with, where a migration has taken away what this build writes to.
+  road.request = async (call) => {
+    if (call === "renew" || call === "openSession")
+      throw new StatefulError("version_mismatch", "a later release");
+  };
+  await clock.advance(3_000);
+  expect(host.overReason(session)).toBe("schema_too_new");
+  expect(host.events.at(-1)).toEqual({ name: "outdated", code: "version_mismatch" });
+  const tried = road.sent.get("openSession");
+  await clock.advance(ttlMs);
+  expect(road.sent.get("openSession")).toBe(tried ?? 0);
+});
+
 test("L1 a directory that was away for long costs a session and no memory: the next one adopts", async () => {
   begin();
   const { host, road } = await start();

@@ -108,6 +108,25 @@ test("what is large, or has many shapes, comes back", () => {
     expect(Bun.deepEquals(again(value), value, true)).toBe(true);
 });
 
+test("a value that is made of a few others over and over is kept in the time that those take", () => {
+  let value: unknown = { leaf: 1 };
+  const levels = 30; // 2 ** 30 ways lead to the leaf
+  for (let level = 0; level < levels; level += 1)
+    value = level % 2 ? [value, value] : { one: value, other: value };
+  const record = { version: 1, state: { value } };
+  const startMs = performance.now();
+  const bytes = encodeValue(value, "it", 1_000_000);
+  expect(encodeRecord(record).length).toBeGreaterThan(levels);
+  expect(performance.now() - startMs).toBeLessThan(5_000);
+  let part = decodeValue(bytes);
+  for (let level = levels - 1; level >= 0; level -= 1) {
+    const [one, other] = Object.values(part as object); // as it was made
+    expect(one).toBe(other);
+    part = one;
+  }
+  expect(part).toEqual({ leaf: 1 });
+});
+
 test("an error keeps its name, message and cause", () => {
   const copy = again(new TypeError("wrong")) as Error; // it is what was encoded
   expect([copy instanceof TypeError, copy.name, copy.message]).toEqual([true, "TypeError", "wrong"]);

@@ -6,6 +6,7 @@ import { type Clock, systemClock } from "../../infra/lib/clock.ts";
 type Event =
   | { readonly name: "sessionOver"; readonly session: string; readonly reason: string }
   | { readonly name: "sessionOpened"; readonly session: string; readonly previous: string }
+  | { readonly name: "outdated"; readonly code: string }
   | { readonly name: "leasesLost"; readonly leases: readonly HeldLease[] }
   | { readonly name: "hostsChanged"; readonly hosts: readonly string[]; readonly gone: readonly string[] };
 
@@ -60,6 +61,7 @@ export class LeaseHost {
         sessionOpened: ({ id }, previous) =>
           this.#note({ name: "sessionOpened", session: id, previous: previous.id }),
         leasesLost: (leases) => this.#note({ name: "leasesLost", leases }),
+        outdated: ({ code }) => this.#note({ name: "outdated", code }),
         hostsChanged: (hosts, gone) =>
           this.#note({ name: "hostsChanged", hosts: hosts.map(sessionOf), gone: gone.map(sessionOf) }),
       },
