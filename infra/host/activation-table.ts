@@ -36,8 +36,7 @@ export class ActivationTable extends ObjectTable {
   /** Nothing is served from here on, but where a class asks for that (L8); what lives may be adopted by the next session. */
   suspendAll(isUnconfirmed = false): void {
     for (const activation of this.byKey.values()) activation.suspend(isUnconfirmed);
-    this.arrivedState.clear();
-    this.carriedState.clear(); // The leases that kept it here are gone.
+    this.carriedOver.clear(); // The leases that kept it here are gone.
   }
 
   /**
@@ -167,7 +166,7 @@ export class ActivationTable extends ObjectTable {
     const sleeps = isWanted && reason !== "drain" && session.isValid();
     // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
     const keepsState = reason === "reload" && runtime.definition.durability === "memory";
-    if (keepsState) this.carriedState.set(ref.key, activation.lastState);
+    if (keepsState) this.carriedOver.keepState(ref.key, activation.lastState);
     if (edges && sleeps) {
       const { nextAlarmMs } = activation;
       const lease = { ref, session, epoch, edges };
@@ -242,7 +241,7 @@ export class ActivationTable extends ObjectTable {
     const isAwaited = moved.edges.length > 0 || keptUntilMs(topics) > 0;
     const edges = isAwaited ? this.edgesFor(ref, runtime) : undefined;
     this.movedAway.delete(ref.key);
-    this.dropCarried(ref.key);
+    this.carriedOver.drop(ref.key);
     if (moved.state === undefined) return this.#sleepOn(moved, { ref, session, epoch }, edges);
     edges?.arrived(moved.edges, { session: session.id, epoch }, this.setup.edgePorts);
     const gapMs = moved.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - moved.sinceMs);
@@ -263,7 +262,7 @@ export class ActivationTable extends ObjectTable {
       await started;
     } catch (thrown) {
       // What has come is kept, with the lease: whoever asks next starts it again, from here.
-      if (!this.byKey.has(ref.key)) this.arrivedState.set(ref.key, again);
+      if (!this.byKey.has(ref.key)) this.carriedOver.keepArrived(ref.key, again);
       throw thrown;
     } finally {
       this.starting.delete(ref.key);
@@ -294,7 +293,7 @@ export class ActivationTable extends ObjectTable {
     if (before) return before.then(() => this.move(ref, target, options));
     const sleeper = this.isStarting(key) ? undefined : this.sleepers.get(key);
     // One that something waits for is about to wake; one that has come and could not start yet is more than its sleeper.
-    const hasStarted = !this.arrivedState.has(key);
+    const hasStarted = !this.carriedOver.hasArrived(key);
     if (sleeper && hasStarted && !sleeper.edges.isWaiting) return this.#moveAsleep(sleeper, target, options);
     const activation = await this.activate(ref, "mine");
     if ("owned" in activation) throw new StatefulError("not_owner", `${key} does not live here.`);
