@@ -103,6 +103,7 @@ export abstract class ObjectTable extends HostObjects {
   /** It had stopped, or ended, before its lease was confirmed. */
   protected abstract over(adoptable: Adoptable): void;
   protected abstract forget(adoptable: Adoptable): void;
+  protected abstract settleLateStart(activation: Activation, hasMoved?: boolean): Promise<Activation>;
   protected abstract break(activation: ActivationLife, cause: StatefulError): void;
 
   // -- edges
@@ -377,19 +378,5 @@ export abstract class ObjectTable extends HostObjects {
     const { objects, ...rest } = load();
     checkRoom({ ...rest, objects: objects + this.#acquiring + this.movesIn.size }, this.setup.pressure?.());
     return runtime;
-  }
-
-  /** A session that ended while `onStart` ran: the activation missed the adoption and catches up with it here. */
-  protected async settleLateStart(activation: Activation, hasMoved = false): Promise<Activation> {
-    const { phase } = activation;
-    if (phase.name !== "suspended") return activation;
-    if (phase.session !== this.setup.leases.session) {
-      const adopted = this.adoption.adopt([activation], hasMoved ? undefined : 1);
-      if (!hasMoved) await adopted;
-    }
-    if (activation.isLive) return activation;
-    // Nobody has seen anything of it yet, unless it came from another host, whole: then the next session adopts it.
-    if (!hasMoved) this.break(activation, waitsForDirectory(activation.ref));
-    throw waitsForDirectory(activation.ref);
   }
 }
