@@ -284,8 +284,8 @@ export class ActivationTable extends ObjectTable {
     try {
       await started;
     } catch (thrown) {
-      // What has come is kept, with the lease: whoever asks next starts it again, from here.
-      if (!this.byKey.has(ref.key)) this.carriedOver.keepArrived(ref.key, again);
+      // What has come is kept, as long as the lease is: whoever asks next starts it again, from here.
+      if (!this.byKey.has(ref.key) && session.isValid()) this.carriedOver.keepArrived(ref.key, again);
       throw thrown;
     } finally {
       this.starting.delete(ref.key);

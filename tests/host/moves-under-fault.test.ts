@@ -123,6 +123,37 @@ test("L7 S1 what a failed arrival left is not what an object goes on from once i
   expect(await (await response).json()).toMatchObject({ count: 7 });
 });
 
+test("L7 L1 S1 what a failed arrival left does not outlive the session that it came under", async () => {
+  const failing = Promise.withResolvers<void>();
+  let fails = true;
+  const onMoveIn = async () => {
+    await failing.promise;
+    if (fails) throw new Error("not now");
+  };
+  const hosts = new TwoHosts(rooms({ durability: "storage", onMoveIn }));
+  await count(hosts.source);
+  const move = hosts.move("room");
+  await settled(hosts);
+  await move;
+  const { leases, stores, table } = hosts.target;
+  leases.session.end();
+  table.suspendAll();
+  leases.session = new FakeSession("session-target-2");
+  stores.session = "session-target-2";
+  await table.adoptAll();
+  failing.resolve();
+  await settled(hosts);
+  fails = false;
+  // Its lease was free: another host has counted to 3, and has given it back.
+  const third = new ObjectHost(...rooms({ durability: "storage" })());
+  for (let n = 0; n < 3; n += 1) await count(third);
+  stores.rows = third.stores.rows;
+  leases.elsewhereUnlessMine = undefined;
+  const response = fetchFrom(await hosts.target.live("room"));
+  await hosts.target.clock.advance(10);
+  expect(await (await response).json()).toMatchObject({ count: 3 });
+});
+
 for (const durability of ["memory", "storage"] as const)
   test(`L7 S1 (${durability}) what a handler that outlived a forced move says does not leave unless it travels`, async () => {
     const opened = Promise.withResolvers<void>();
