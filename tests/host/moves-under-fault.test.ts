@@ -191,6 +191,47 @@ for (const durability of ["memory", "storage"] as const)
     );
   });
 
+/** Steps of promises from the commit that a move waits for until a handler that waits for the same goes on. */
+for (const steps of Array.from({ length: 12 }, (_, n) => n))
+  test(`L7 S1 what a handler that was cut off writes as the object is packed travels whole or not at all (${steps} steps late)`, async () => {
+    const made = () => [
+      object("room", { durability: "storage", moveQuiesceMs: 100, state: () => ({ count: 0 }) })
+        .get("/", async ({ storage, state }) => ({ key: await storage.get("key"), count: state.count }))
+        .post("/slow", async ({ storage, topics, state }) => {
+          await storage.put("before", true);
+          await storage.sync();
+          for (let step = 0; step < steps; step += 1) await undefined;
+          void storage.put("key", "written");
+          state.count = 1;
+          topics.publish("news", "written");
+        }),
+    ];
+    const hosts = new TwoHosts(made);
+    hosts.target.stores.rows = hosts.source.stores.rows;
+    const live = await hosts.source.live("room");
+    const edge = new FakeEdge();
+    live.edges.attach(edge.edge, (events, facts) => Object.assign(edge, { events, facts }));
+    const attached = live.edges.at(edge.edge.process);
+    if (attached) live.hub.subscribe("news", attached);
+    const written = Promise.withResolvers<void>();
+    hosts.source.stores.held = written.promise;
+    const slow = fetchFrom(live, "/slow", post);
+    const move = hosts.move("room", true);
+    await hosts.source.clock.advance(1000);
+    hosts.source.stores.held = undefined;
+    written.resolve();
+    await settled(hosts);
+    await Promise.all([move, slow]);
+    await settled(hosts);
+    const found = fetchFrom(await hosts.target.live("room"));
+    await settled(hosts);
+    const { key, count } = (await (await found).json()) as { key?: string; count: number }; // the test made it
+    const rows = hosts.source.stores.rows.values.get("room/a");
+    const all = { inMemory: key !== undefined, state: count === 1, said: edge.frames.length === 1 };
+    const isThere = rows?.has("key") === true;
+    expect({ ...all, isThere }).toEqual({ inMemory: isThere, state: isThere, said: isThere, isThere });
+  });
+
 test("L7 a handler that outlives the package answers where the move is called off", async () => {
   const opened = Promise.withResolvers<void>();
   const made = () => [
