@@ -368,7 +368,11 @@ export class ActivationTable extends ObjectTable {
     under: Promise<MoveResult | undefined>,
   ): Promise<MoveResult> {
     // Whoever waited for it may begin the next.
-    const over = under.finally(() => this.moving.delete(key));
+    const over = under.finally(() => {
+      this.moving.delete(key);
+      const sleeper = this.sleepers.get(key);
+      if (sleeper) this.giveUpUnattached(sleeper);
+    });
     this.moving.set(key, over);
     try {
       return await move;
@@ -386,8 +390,7 @@ export class ActivationTable extends ObjectTable {
       if (oldest !== undefined) this.movedAway.delete(oldest);
     }
     const { hostId: to, region: toRegion } = owner;
-    const { pauseMs } = result;
-    this.setup.log.info("object.moved", { object: key, to, toRegion, reason, pauseMs });
+    this.setup.log.info("object.moved", { object: key, to, toRegion, reason, pauseMs: result.pauseMs });
     return result;
   }
 

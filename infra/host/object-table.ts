@@ -74,7 +74,7 @@ export abstract class ObjectTable extends HostObjects {
     this.sleepers = new Sleepers({
       ...{ clock, log, nowMs: stores.nowMs },
       wake: (ref) => this.activate(ref, "mine"),
-      expired: (sleeper) => this.#giveUpUnattached(sleeper),
+      expired: (sleeper) => this.giveUpUnattached(sleeper),
     });
     this.movesOut = new MovesOut({ leases, clock, log, peers, codeVersion: version });
     this.movesIn = new MovesIn({
@@ -151,15 +151,16 @@ export abstract class ObjectTable extends HostObjects {
     const edges = this.edgesFor(ref, runtime);
     const nothing = { sinceMs: undefined, nextAlarmMs: undefined };
     const sleeper = this.sleepers.add({ ref, session, epoch, edges, isAfterCrash, ...nothing });
-    this.setup.clock.after(unattachedLimitMs, () => this.#giveUpUnattached(sleeper));
+    this.setup.clock.after(unattachedLimitMs, () => this.giveUpUnattached(sleeper));
     return sleeper;
   }
 
   /** The edge that asked has gone before it was attached, or the last client has left: it sleeps on while a history may be asked for. */
-  #giveUpUnattached(sleeper: Sleeper): void {
+  protected giveUpUnattached(sleeper: Sleeper): void {
     const { ref, edges } = sleeper;
     if (edges.size > 0 || this.sleepers.get(ref.key) !== sleeper || this.starting.has(ref.key)) return;
-    if (sleeper.keepsMessages) return;
+    // The lease that is about to be the target's is not to be given back before that: whoever moves it asks again.
+    if (sleeper.keepsMessages || this.moving.has(ref.key)) return;
     this.sleepers.lose(sleeper, new StatefulError("not_owner", `No edge holds sockets of ${ref.key}.`));
     // What came with a move and has not started yet is kept here, with the lease.
     if (!this.carriedOver.hasArrived(ref.key))
@@ -180,7 +181,7 @@ export abstract class ObjectTable extends HostObjects {
       wake: () => this.sleepers.wake(ref),
       emptied: () => {
         const sleeper = this.sleepers.get(ref.key);
-        if (sleeper) this.#giveUpUnattached(sleeper);
+        if (sleeper) this.giveUpUnattached(sleeper);
       },
     });
   }
