@@ -224,7 +224,7 @@ export class Frontend implements DispatcherFrontend {
     try {
       // Nobody waits any more for what its client has given up.
       const answer = () => (request.signal.aborted ? new Response(null) : this.#answerNow(request));
-      return this.#turns.wait().then(answer);
+      return this.#turns.wait().then(answer, (refusal) => problem(asStatefulError(refusal)));
     } catch (thrown) {
       return problem(asStatefulError(thrown));
     }
