@@ -115,8 +115,9 @@ export class Frontend implements DispatcherFrontend {
         sendPings: true,
         open: (ws) => this.#opened(ws),
         message: (ws, message) => {
+          if (isLink(ws.data)) return ws.data.message(message); // It has a heartbeat of its own.
           this.#pulse?.heard(ws);
-          received(ws.data, message);
+          ws.data.received(message);
         },
         ping: (ws) => this.#pulse?.heard(ws),
         pong: (ws) => this.#pulse?.heard(ws),
@@ -200,7 +201,7 @@ export class Frontend implements DispatcherFrontend {
   }
 
   #opened(ws: ServerWebSocket<Socket>): void {
-    if (isLink(ws.data)) return ws.data.open(ws); // It has a heartbeat of its own.
+    if (isLink(ws.data)) return ws.data.open(ws);
     this.#pulse?.opened(ws);
     // Messages are never shared memory (see publish); that is all in which Bun's socket is the narrower type.
     ws.data.connected(ws as ClientConnection);
@@ -223,7 +224,7 @@ export class Frontend implements DispatcherFrontend {
     try {
       // Nobody waits any more for what its client has given up.
       const answer = () => (request.signal.aborted ? new Response(null) : this.#answerNow(request));
-      return this.#turns.wait().then(answer);
+      return this.#turns.wait().then(answer, (refusal) => problem(asStatefulError(refusal)));
     } catch (thrown) {
       return problem(asStatefulError(thrown));
     }
@@ -307,11 +308,6 @@ function starting(): StatefulError {
 
 function isLink(socket: Socket): socket is LinkSocket {
   return "kind" in socket;
-}
-
-function received(socket: Socket, message: string | Buffer): void {
-  if (isLink(socket)) socket.message(message);
-  else socket.received(message);
 }
 
 function drained(socket: Socket): void {

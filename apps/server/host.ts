@@ -15,7 +15,7 @@ import { ActivationTable } from "../../infra/host/activation-table.ts";
 import type { LoadedClass } from "../../infra/host/class-folder.ts";
 import { objectCalls } from "../../infra/host/object-calls.ts";
 import { ResourcePool } from "../../infra/host/resource-pool.ts";
-import { callsPerTurn, subscriptionsPerTurn, Turns } from "../../infra/host/turns.ts";
+import { callsPerTurn, callsWaitingMax, subscriptionsPerTurn, Turns } from "../../infra/host/turns.ts";
 import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import type { Directory, HostLoad, HostRecord } from "../../infra/lease/directory.ts";
 import { type RunningLeases, startLeases } from "../../infra/lease/lease-keeper.ts";
@@ -296,7 +296,7 @@ export class RunningHost {
   // -- wiring
 
   async #run(directory: Directory): Promise<HostParts> {
-    const turns = new Turns(this.#clock, callsPerTurn);
+    const turns = new Turns(this.#clock, callsPerTurn, callsWaitingMax);
     const callsFrom = objectCalls((request, chain) => this.parts.dispatcher.call(request, chain), turns);
     let table: ActivationTable | undefined;
     const leases = await startLeases({

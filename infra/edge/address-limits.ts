@@ -32,7 +32,8 @@ export class AddressLimits {
 
   /** Addresses with something open. */
   get size(): number {
-    return Math.max(this.#sockets.size, this.#requests.size);
+    const onlyRequests = [...this.#requests.keys()].filter((key) => !this.#sockets.has(key));
+    return this.#sockets.size + onlyRequests.length;
   }
 
   /**
@@ -91,11 +92,11 @@ function notCounted(): void {
  * (RFC 1918, RFC 6598, RFC 4193), and none at all.
  */
 export function countedAddress(address: string): string | undefined {
-  const text = address.trim().toLowerCase().replace(/%.*$/, "");
+  const text = withoutPort(address.trim().toLowerCase()).replace(/%.*$/, "");
   if (text === "") return undefined;
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(text)?.[1] ?? text;
-  if (/^\d+\.\d+\.\d+\.\d+$/.test(mapped)) return isPrivateV4(mapped) ? undefined : mapped;
   const groups = groupsOf(text);
+  const ofV4 = groups === undefined ? v4.exec(text)?.[0] : mappedV4(groups);
+  if (ofV4 !== undefined) return isPrivateV4(ofV4) ? undefined : ofV4;
   // Not an address, and said by a proxy that is trusted: whoever it stands for is one.
   if (groups === undefined) return text.slice(0, unknownLengthMax);
   const [first = 0, second = 0, third = 0, fourth = 0] = groups;
@@ -103,6 +104,21 @@ export function countedAddress(address: string): string | undefined {
   const isPrivate = (first & 0xfe00) === 0xfc00 || (first & 0xffc0) === 0xfe80;
   if (isLoopback || isPrivate) return undefined;
   return `${[first, second, third, fourth].map((group) => group.toString(16)).join(":")}::/64`;
+}
+
+const v4 = /^\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}$/;
+
+/** Some proxies say the port as well: each connection would be an address of its own. */
+function withoutPort(text: string): string {
+  const [, inBrackets, beforePort] = /^\[([^\]]*)\](?::\d+)?$|^([\d.]+):\d+$/.exec(text) ?? [];
+  return inBrackets ?? beforePort ?? text;
+}
+
+/** The IPv4 address that an IPv6 address carries, however that is written (RFC 4291, section 2.5.5.2). */
+function mappedV4(groups: readonly number[]): string | undefined {
+  const [high = 0, low = 0] = groups.slice(6);
+  const isMapped = groups.slice(0, 6).every((group, index) => group === (index === 5 ? 0xffff : 0));
+  return isMapped ? `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}` : undefined;
 }
 
 function isPrivateV4(text: string): boolean {
@@ -120,7 +136,7 @@ function isPrivateV4(text: string): boolean {
 /** The eight groups of an IPv6 address (RFC 4291, section 2.2); undefined for anything else. */
 function groupsOf(text: string): number[] | undefined {
   if (!text.includes(":") || text.length > 45) return undefined;
-  const halves = text.split("::");
+  const halves = text.replace(/(?<=:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/, asGroups).split("::");
   if (halves.length > 2) return undefined;
   const [head = [], tail] = halves.map((half) => (half === "" ? [] : half.split(":")));
   const missing = 8 - head.length - (tail?.length ?? 0);
@@ -129,6 +145,13 @@ function groupsOf(text: string): number[] | undefined {
   const groups = [...head, ...zeros, ...(tail ?? [])];
   if (!groups.every((group) => /^[0-9a-f]{1,4}$/.test(group))) return undefined;
   return groups.map((group) => Number.parseInt(group, 16));
+}
+
+/** Its last two may be written as an IPv4 address. */
+function asGroups(_: string, ...bytes: readonly string[]): string {
+  const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number);
+  if (Math.max(a, b, c, d) > 255) return "no address";
+  return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
 }
 
 /** The address that a proxy of ours has put behind whatever its client said before: the last of a list. */

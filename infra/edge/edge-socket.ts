@@ -59,6 +59,8 @@ export interface EdgeSocketSetup {
   readonly lenient: LenientTopics;
   /** What may wait for its client between two looks at who is too slow, of what is sent to it alone. */
   readonly sendableBytesMax: number;
+  /** Its client is about to be closed because it reads too slowly. */
+  readonly tooSlow: () => void;
   readonly forget: () => void;
 }
 
@@ -79,6 +81,7 @@ export class EdgeSocket implements ServedClient {
   readonly socketId: number;
   readonly ref: ObjectRef;
   readonly #forget: () => void;
+  readonly #tooSlow: () => void;
   readonly #lenient: LenientTopics;
   readonly #sendableBytesMax: number;
   /** Native names of the topics that it hears from there. */
@@ -87,13 +90,19 @@ export class EdgeSocket implements ServedClient {
   #owner: SocketOwner | undefined;
   #pending: ((connection: ClientConnection) => void)[] | undefined = [];
   #hasOverflowed = false;
+  #isTooSlow = false;
   #isOver = false;
 
-  constructor(socketId: number, ref: ObjectRef, { lenient, sendableBytesMax, forget }: EdgeSocketSetup) {
+  constructor(
+    socketId: number,
+    ref: ObjectRef,
+    { lenient, sendableBytesMax, tooSlow, forget }: EdgeSocketSetup,
+  ) {
     this.socketId = socketId;
     this.ref = ref;
     this.#lenient = lenient;
     this.#sendableBytesMax = sendableBytesMax;
+    this.#tooSlow = tooSlow;
     this.#forget = forget;
   }
 
@@ -215,8 +224,16 @@ export class EdgeSocket implements ServedClient {
   }
 
   close(code: number, reason: string): void {
-    if (this.#connection) this.#connection.close(code, reason);
-    else this.#later((connection) => connection.close(code, reason), 0);
+    if (this.#connection === undefined) return void this.#later(() => this.close(code, reason), 0);
+    if (code === slowReaderCloseCode) this.noteTooSlow();
+    this.#connection.close(code, reason);
+  }
+
+  /** Once, and not for one of many: their connection is closed, and counted. */
+  noteTooSlow(): void {
+    if (this.#isTooSlow || this.#isOver || this.isShared) return;
+    this.#isTooSlow = true;
+    this.#tooSlow();
   }
 
   terminate(): void {
@@ -248,7 +265,7 @@ export class EdgeSocket implements ServedClient {
       return bytes;
     }
     this.#hasOverflowed = true;
-    this.#pending = [(connection) => connection.close(slowReaderCloseCode, "The reader is too slow.")];
+    this.#pending = [() => this.close(slowReaderCloseCode, "The reader is too slow.")];
     return -1;
   }
 }

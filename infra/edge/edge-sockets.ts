@@ -84,8 +84,7 @@ export class EdgeSockets implements TopicEdge {
   #lastNumber = 0;
   #headBytes = 0;
   #cancelSweep: CancelTimer;
-  /** Clients that were closed because they were too slow, since the start. */
-  slowReadersClosed = 0;
+  #slowReadersClosed = 0;
   /** Published since slow readers were looked for. */
   #unsweptLength = 0;
   #pingDueMs: number;
@@ -116,6 +115,14 @@ export class EdgeSockets implements TopicEdge {
     return this.size >= this.#setup.socketsMax || this.#headBytes >= keptHeadsBytesMax;
   }
 
+  /** Clients that were closed because they read too slowly, since the start, by whatever it was noticed. */
+  get slowReadersClosed(): number {
+    return this.#slowReadersClosed;
+  }
+  countSlowReader(): void {
+    this.#slowReadersClosed += 1;
+  }
+
   /** Event streams that are open. */
   get streamCount(): number {
     return this.#openStreams.size;
@@ -133,6 +140,7 @@ export class EdgeSockets implements TopicEdge {
     const socket = new EdgeSocket(number, ref, {
       lenient: this.lenient,
       sendableBytesMax: sendableFactor * this.#setup.backpressureLimitBytes,
+      tooSlow: () => this.countSlowReader(),
       forget: () => {
         this.#byNumber.delete(number);
         this.#headBytes -= headBytes;
@@ -303,7 +311,6 @@ export class EdgeSockets implements TopicEdge {
     for (const reader of [...this.#readers()]) {
       // Bun gives a client some seconds to read that, and then cuts it off.
       if (reader.bufferedBytes() <= this.#setup.backpressureLimitBytes) continue;
-      this.slowReadersClosed += 1;
       reader.close(slowReaderCloseCode, "The reader is too slow.");
     }
   }

@@ -143,6 +143,7 @@ export class EventStream implements ClientConnection {
   }
   /** Breaks the stream off: what the client has not read is thrown away. */
   terminate(code = 1006, reason = ""): void {
+    if (code === slowReaderCloseCode) this.socket.noteTooSlow();
     this.#controller?.error(new StatefulError("backpressure", "The event stream was broken off."));
     this.#over(code, reason);
   }

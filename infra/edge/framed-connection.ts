@@ -1,4 +1,5 @@
 import { sendableCloseReason } from "../host/sendable.ts";
+import { slowReaderCloseCode } from "../host/virtual-socket.ts";
 import type { Turns } from "../host/turns.ts";
 import type { Clock } from "../lib/clock.ts";
 import { asStatefulError, problemDetails, StatefulError } from "../lib/errors.ts";
@@ -237,6 +238,7 @@ export class FramedConnection implements ServedClient, SharedConnection, FramedT
 
   close(code: number, reason: string): void {
     if (this.#isOver || this.#closing) return;
+    if (code === slowReaderCloseCode) this.#setup.sockets.countSlowReader();
     this.#closing = { code, reason: sendableCloseReason(reason) };
     if (this.#client) this.#closeNow(this.#client, this.#closing);
   }

@@ -7,6 +7,8 @@ export const requestTurnMsMax = 25;
 const stepsBetween = 16;
 /** More do not wait: whoever comes then is told to come again. Each keeps a connection open, and its headers. */
 export const waitingRequestsMax = 10_000;
+/** Nor for longer: its client has most likely given up, and would have the host do for nobody what others wait for. */
+export const requestWaitMaxMs = 10_000;
 
 /**
  * Turns for requests. Bun takes new connections one after the other for as long as there are any, and has the first request of each
@@ -18,7 +20,7 @@ export class RequestTurns {
   readonly #clock: Pick<Clock, "monotonicMs" | "nextTurn">;
   #isUnderWay = false;
   #beganMs = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: Waiter[] = [];
 
   constructor(clock: Pick<Clock, "monotonicMs" | "nextTurn">) {
     this.#clock = clock;
@@ -33,12 +35,13 @@ export class RequestTurns {
   /**
    * The turn of a request that has to wait, in the order in which they came.
    *
-   * @throws StatefulError `host_full` where too many wait.
+   * @throws StatefulError `host_full` where too many wait. Rejects with the same where it has waited for too long.
    */
   wait(): Promise<void> {
     if (this.#waiting.length >= waitingRequestsMax)
-      throw new StatefulError("host_full", "Too many requests wait for their turn at this host.");
-    return new Promise((pass) => this.#waiting.push(pass));
+      throw tooBusy("Too many requests wait for their turn at this host.");
+    const sinceMs = this.#clock.monotonicMs();
+    return new Promise((pass, refuse) => this.#waiting.push({ sinceMs, pass, refuse }));
   }
 
   get #hasLasted(): boolean {
@@ -58,8 +61,24 @@ export class RequestTurns {
   async #admit(): Promise<void> {
     this.#begin();
     while (this.#waiting.length > 0 && !this.#hasLasted) {
-      this.#waiting.shift()?.();
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      if (this.#clock.monotonicMs() - next.sinceMs >= requestWaitMaxMs) {
+        next.refuse(tooBusy(`It has waited for its turn at this host for ${requestWaitMaxMs / 1000} s.`));
+        continue;
+      }
+      next.pass();
       for (let step = 0; step < stepsBetween; step++) await undefined;
     }
   }
+}
+
+interface Waiter {
+  readonly sinceMs: number;
+  pass(): void;
+  refuse(error: StatefulError): void;
+}
+
+function tooBusy(message: string): StatefulError {
+  return new StatefulError("host_full", message, { retryAfterMs: 1000 });
 }

@@ -47,3 +47,7 @@ export function backlogged(ref: ObjectRef): StatefulError {
   const message = `${ref.key} has more to write than the directory takes at the moment.`;
   return new StatefulError("storage_backlog", message, { retryAfterMs: 1000 });
 }
+
+export function moveCalledOff(): StatefulError {
+  return new StatefulError("not_owner", "The move was called off.");
+}

@@ -11,7 +11,7 @@ import type { AlarmFiring } from "../storage/alarm-book.ts";
 import { startingState } from "../storage/state-keeper.ts";
 import { decodeRecord } from "../storage/storage-codec.ts";
 import { ActivationEvents } from "./activation-events.ts";
-import { handleOver, outcomeUnknown, startFailed } from "./activation-errors.ts";
+import { handleOver, moveCalledOff, outcomeUnknown, startFailed } from "./activation-errors.ts";
 import { adopted, type Phase, suspended, whyNotReleasing } from "./activation-phase.ts";
 import type { ActivationHost, ActivationSetup, StoredObject } from "./activation-setup.ts";
 import { ActivationStore } from "./activation-store.ts";
@@ -158,26 +158,29 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
 
   /**
    * Runs `onMoveOut`, has all that was written made durable and all that was said told, and is, in that very turn, packed for the
-   * host that goes on with it: from there on it tells nobody of anything, until the move is called off. Rejects where the move must
-   * not be.
+   * host that goes on with it: from there on it writes nothing, and tells nobody of anything, until the move is called off. `pack`
+   * makes a copy, for the object's code may run on. Rejects where the move must not be.
    */
-  async readyToMove(): Promise<MovePackage> {
+  async readyToMove<T>(pack: (moved: MovePackage) => T): Promise<T> {
+    const moving = this.#phase;
     const { onMoveOut } = this.runtime.definition;
     let carried: unknown;
-    if (onMoveOut) {
-      const { clock } = this.machine;
-      await runHook(clock, "onMoveOut", async () => {
+    if (onMoveOut)
+      await runHook(this.machine.clock, "onMoveOut", async () => {
         carried = await onMoveOut(new ScopeHandles(this.scope));
       });
-    }
+    const packed = () => {
+      this.checkMoving();
+      if (this.#phase !== moving) throw moveCalledOff(); // This one was, and the next is under way.
+      return pack(this.#pack(carried));
+    };
     // What a handler that was cut off goes on to say meanwhile has to be told here, or it is told to nobody.
-    if (this.store) await this.#inTime(this.store.saveAll());
-    this.checkMoving();
-    return this.#pack(carried);
+    return this.store ? this.#inTime(this.store.saveAll(packed)) : packed();
   }
 
   #pack(carried: unknown): MovePackage {
     if (this.#phase.name === "moving") this.#phase = { ...this.#phase, isPacked: true };
+    this.store?.pause();
     const known = this.store?.known;
     return {
       state: this.currentState,
@@ -200,7 +203,7 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   /** Throws where it may not go on moving: its session is over, or it is. */
   checkMoving(): void {
     if (this.phase.name === "moving" && this.phase.session.isValid()) return;
-    throw whyNotReleasing(this.phase, this.ref) ?? new StatefulError("not_owner", "The move was called off.");
+    throw whyNotReleasing(this.phase, this.ref) ?? moveCalledOff();
   }
 
   /** The move was called off: it lives on here. */
@@ -239,9 +242,9 @@ export abstract class ActivationLife extends ActivationEvents implements Adoptab
   }
 
   /** A session that ends meanwhile is waited out: adopted by the next, what is left is written under that one. */
-  async #inTime(save: Promise<void>): Promise<void> {
+  #inTime<T>(save: Promise<T>): Promise<T> {
     const late = () => new StatefulError("outcome_unknown", `${this.ref.key} could not be saved in time.`);
-    await withTimeLimit(this.machine.clock, saveLimitMs, save, late);
+    return withTimeLimit(this.machine.clock, saveLimitMs, save, late);
   }
 
   #stopped(message: string): void {

@@ -1,7 +1,7 @@
 import type { LoadedObject } from "../lease/stored-objects.ts";
 import type { WriteSource } from "../lease/write-queue.ts";
 import type { CancelTimer, Clock } from "../lib/clock.ts";
-import { asStatefulError, StatefulError } from "../lib/errors.ts";
+import { StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
 import type { ClassDefinition } from "../object/options.ts";
@@ -17,6 +17,7 @@ import { HistoryKeeper, type StoredSpans } from "./history-keeper.ts";
 import type { InputGate } from "./input-gate.ts";
 import { carriedValues } from "./move-package.ts";
 import { type ChangeCount, OutputGate } from "./output-gate.ts";
+import { cannotSave, endedWaiting, fenced, notKnown, tooLate, undone } from "./store-errors.ts";
 
 /** What the stores of all activations of a host share. */
 export interface StoreHost {
@@ -166,12 +167,16 @@ export class ActivationStore {
     await this.settled();
   }
 
-  /** The same until, in the turn in which this resolves, nothing is left that is not durable or has not been said. */
-  async saveAll(): Promise<void> {
+  /**
+   * The same until nothing is left that is not durable or has not been said. `then` is called in the very turn in which that is
+   * so: in any later one, and be it the next step of a promise, some code of the object may have written, and said, more.
+   */
+  async saveAll<T>(then: () => T): Promise<T> {
     for (let times = 0; times < savesMax; times += 1) {
       await this.save();
+      const { issued, appliedUpTo, inTransaction } = this.storage;
       const isAllSaid = this.output.length === 0 && (this.histories?.isSaved ?? true);
-      if (isAllSaid && this.#buffer.isClean) return;
+      if (isAllSaid && appliedUpTo >= issued && !inTransaction && this.#buffer.isClean) return then();
     }
     throw new StatefulError("move_failed", `${this.#setup.ref.key} goes on writing while it is to move.`);
   }
@@ -247,6 +252,11 @@ export class ActivationStore {
       this.#applied ??= Promise.withResolvers();
       await this.#applied.promise;
     }
+  }
+
+  /** Nothing is written from here on, until `resume`: the next owner takes what is stored for what it has been told. */
+  pause(): void {
+    this.#buffer.pause();
   }
 
   suspend(cause: StatefulError): void {
@@ -348,46 +358,4 @@ function alarmParticipant(alarms: AlarmBook): Participant {
       before = undefined;
     },
   };
-}
-
-function fenced(ref: ObjectRef): StatefulError {
-  return new StatefulError(
-    "fenced",
-    `What ${ref.key} wrote was refused: its lease is another by now. It is not stored.`,
-  );
-}
-
-function notKnown(ref: ObjectRef, cause: StatefulError): StatefulError {
-  const message = `The database would not store what ${ref.key} wrote. Whether an earlier attempt did is not known.`;
-  return new StatefulError("outcome_unknown", message, { cause });
-}
-
-function undone(ref: ObjectRef): StatefulError {
-  const message = `A transaction of ${ref.key} was rolled back while this ran, and the state with it: what it changed may be undone.`;
-  return new StatefulError("outcome_unknown", message);
-}
-
-/** What ended the activation says nothing of the writes that others wait for: they may be on their way. */
-function endedWaiting(ref: ObjectRef, cause: StatefulError): StatefulError {
-  if (cause.code === "outcome_unknown") return cause;
-  const message = `${ref.key} ended before it was known whether what this wrote is stored: ${cause.message}`;
-  return new StatefulError("outcome_unknown", message, { cause });
-}
-
-function tooLate(ref: ObjectRef): StatefulError {
-  return new StatefulError(
-    "outcome_unknown",
-    `The directory has not said in time whether what ${ref.key} wrote is stored.`,
-  );
-}
-
-function cannotSave(ref: ObjectRef, thrown: unknown): StatefulError {
-  const error = asStatefulError(thrown, "handler_failed");
-  return new StatefulError(error.code, `The state of ${ref.key} cannot be saved: ${messageOf(thrown)}`, {
-    cause: thrown,
-  });
-}
-
-function messageOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }

@@ -1,4 +1,5 @@
 import type { HeldLease, HostRecord } from "../lease/directory.ts";
+import type { Session } from "../lease/leases.ts";
 import { sleep } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
@@ -16,7 +17,7 @@ import { ObjectTable } from "./object-table.ts";
 import { Sleeper, type SleeperSetup } from "./sleeper.ts";
 import { keptUntilMs } from "../topics/topic-histories.ts";
 import { startingState } from "../storage/state-keeper.ts";
-import { classMissing, dataTooNew } from "./start-refusals.ts";
+import { classMissing, dataTooNew, waitsForDirectory } from "./start-refusals.ts";
 
 export type { Elsewhere, ObjectTableSetup as ActivationTableSetup } from "./object-table.ts";
 
@@ -31,13 +32,15 @@ const forgottenNamedMax = 1_000;
  * suspends, moves, resumes or ends an activation goes through here.
  */
 export class ActivationTable extends ObjectTable {
+  /** The sessions since the directory last lost memory; undefined where it never has. */
+  #sinceLoss: WeakSet<Session> | undefined;
+
   // -- the session (L1, L9)
 
   /** Nothing is served from here on, but where a class asks for that (L8); what lives may be adopted by the next session. */
   suspendAll(isUnconfirmed = false): void {
     for (const activation of this.byKey.values()) activation.suspend(isUnconfirmed);
-    this.arrivedState.clear();
-    this.carriedState.clear(); // The leases that kept it here are gone.
+    this.carriedOver.clear(); // The leases that kept it here are gone.
   }
 
   /**
@@ -46,31 +49,50 @@ export class ActivationTable extends ObjectTable {
    * @param hasForgotten the directory lost memory meanwhile (L9)
    */
   async adoptAll(hasForgotten = false): Promise<void> {
-    if (hasForgotten) this.#endStored();
+    if (hasForgotten) this.#sinceLoss = new WeakSet();
+    this.#sinceLoss?.add(this.setup.leases.session);
+    if (hasForgotten) this.#endForgotten([...this.byKey.values()].filter((each) => this.#isForgotten(each)));
     const all: Adoptable[] = [...this.byKey.values(), ...this.sleepers.all()];
     await this.adoption.adopt(all.filter(({ suspendedUnder }) => suspendedUnder !== undefined));
+  }
+
+  /** One that was starting is looked at once it has: what it has read may be of before. */
+  #isForgotten({ phase, isStored }: Activation): boolean {
+    return phase.name === "suspended" && isStored && this.#sinceLoss?.has(phase.session) === false;
   }
 
   /**
    * What they have in memory is of a directory that is no more: they would go on with writes that are lost, beside others that
    * are not. Whoever asks next starts them from what is stored.
    */
-  #endStored(): void {
-    const stored = [...this.byKey.values()].filter(
-      ({ suspendedUnder, isStored }) => suspendedUnder !== undefined && isStored,
-    );
+  #endForgotten(stored: readonly Activation[]): void {
     if (stored.length === 0) return;
     const advice =
       "What they were acknowledged since the directory's last backup may be lost. They start from what is stored.";
     const objects = stored.slice(0, forgottenNamedMax).map(({ ref }) => ref.key);
     this.setup.log.error("directory.forgot", { count: stored.length, objects, advice });
     for (const activation of stored) {
-      const { key } = activation.ref;
-      this.lose(
-        activation,
-        new StatefulError("session_over", `The directory may have lost what ${key} had stored.`),
-      );
+      const message = `The directory may have lost what ${activation.ref.key} had stored.`;
+      this.lose(activation, new StatefulError("session_over", message));
     }
+  }
+
+  /** A session that ended while `onStart` ran: the activation missed the adoption and catches up with it here. */
+  protected async settleLateStart(activation: Activation, hasMoved = false): Promise<Activation> {
+    const { phase } = activation;
+    if (phase.name !== "suspended") return activation;
+    if (this.#isForgotten(activation)) {
+      this.#endForgotten([activation]);
+      throw waitsForDirectory(activation.ref);
+    }
+    if (phase.session !== this.setup.leases.session) {
+      const adopted = this.adoption.adopt([activation], hasMoved ? undefined : 1);
+      if (!hasMoved) await adopted;
+    }
+    if (activation.isLive) return activation;
+    // Nobody has seen anything of it yet, unless it came from another host, whole: then the next session adopts it.
+    if (!hasMoved) this.break(activation, waitsForDirectory(activation.ref));
+    throw waitsForDirectory(activation.ref);
   }
 
   /** The directory does not show these as held by us (L9). */
@@ -167,7 +189,7 @@ export class ActivationTable extends ObjectTable {
     const sleeps = isWanted && reason !== "drain" && session.isValid();
     // A reload keeps the lease: the object's state waits here, so here it must start again, whoever asks next.
     const keepsState = reason === "reload" && runtime.definition.durability === "memory";
-    if (keepsState) this.carriedState.set(ref.key, activation.lastState);
+    if (keepsState) this.carriedOver.keepState(ref.key, activation.lastState);
     if (edges && sleeps) {
       const { nextAlarmMs } = activation;
       const lease = { ref, session, epoch, edges };
@@ -242,7 +264,7 @@ export class ActivationTable extends ObjectTable {
     const isAwaited = moved.edges.length > 0 || keptUntilMs(topics) > 0;
     const edges = isAwaited ? this.edgesFor(ref, runtime) : undefined;
     this.movedAway.delete(ref.key);
-    this.dropCarried(ref.key);
+    this.carriedOver.drop(ref.key);
     if (moved.state === undefined) return this.#sleepOn(moved, { ref, session, epoch }, edges);
     edges?.arrived(moved.edges, { session: session.id, epoch }, this.setup.edgePorts);
     const gapMs = moved.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - moved.sinceMs);
@@ -262,8 +284,8 @@ export class ActivationTable extends ObjectTable {
     try {
       await started;
     } catch (thrown) {
-      // What has come is kept, with the lease: whoever asks next starts it again, from here.
-      if (!this.byKey.has(ref.key)) this.arrivedState.set(ref.key, again);
+      // What has come is kept, as long as the lease is: whoever asks next starts it again, from here.
+      if (!this.byKey.has(ref.key) && session.isValid()) this.carriedOver.keepArrived(ref.key, again);
       throw thrown;
     } finally {
       this.starting.delete(ref.key);
@@ -294,7 +316,7 @@ export class ActivationTable extends ObjectTable {
     if (before) return before.then(() => this.move(ref, target, options));
     const sleeper = this.isStarting(key) ? undefined : this.sleepers.get(key);
     // One that something waits for is about to wake; one that has come and could not start yet is more than its sleeper.
-    const hasStarted = !this.arrivedState.has(key);
+    const hasStarted = !this.carriedOver.hasArrived(key);
     if (sleeper && hasStarted && !sleeper.edges.isWaiting) return this.#moveAsleep(sleeper, target, options);
     const activation = await this.activate(ref, "mine");
     if ("owned" in activation) throw new StatefulError("not_owner", `${key} does not live here.`);
@@ -346,7 +368,11 @@ export class ActivationTable extends ObjectTable {
     under: Promise<MoveResult | undefined>,
   ): Promise<MoveResult> {
     // Whoever waited for it may begin the next.
-    const over = under.finally(() => this.moving.delete(key));
+    const over = under.finally(() => {
+      this.moving.delete(key);
+      const sleeper = this.sleepers.get(key);
+      if (sleeper) this.giveUpUnattached(sleeper);
+    });
     this.moving.set(key, over);
     try {
       return await move;
@@ -364,8 +390,7 @@ export class ActivationTable extends ObjectTable {
       if (oldest !== undefined) this.movedAway.delete(oldest);
     }
     const { hostId: to, region: toRegion } = owner;
-    const { pauseMs } = result;
-    this.setup.log.info("object.moved", { object: key, to, toRegion, reason, pauseMs });
+    this.setup.log.info("object.moved", { object: key, to, toRegion, reason, pauseMs: result.pauseMs });
     return result;
   }
 

@@ -31,6 +31,7 @@ import type { OutputGate } from "./output-gate.ts";
 import { alarmsOf, storageOf } from "./storage-handles.ts";
 import { checkTopicName } from "./topic-limits.ts";
 import { UnconfirmedEffects } from "./unconfirmed-effects.ts";
+import { chainFrom } from "./waiting-calls.ts";
 
 /** The live copy of one object: its state, its sockets, its topics, and the events that are open on it. */
 export class Activation extends ActivationSockets implements ObjectScope {
@@ -280,10 +281,12 @@ export class Activation extends ActivationSockets implements ObjectScope {
     return this.runtime.host;
   }
   get objects(): Objects {
-    return this.callsFrom([]);
+    return this.callsFrom(undefined);
   }
-  callsFrom(chain: readonly string[]): Objects {
-    return this.machine.callsFrom([...chain, this.ref.key], () => this.#callReleased());
+  callsFrom(event: ObjectEvent | undefined): Objects {
+    // Every event that reaches an activation was made by the dispatcher, which makes nothing else.
+    const chain = event ? chainFrom(event as HttpEvent) : [this.ref.key];
+    return this.machine.callsFrom(chain, () => this.#callReleased());
   }
   get topics(): Topics {
     return topicsOf(this);

@@ -118,7 +118,7 @@ export class MovesOut {
     const shutAtMs = clock.monotonicMs();
     edges.shut(true);
     try {
-      await unlessAborted(signal, this.#sendPackage(conversation, packageOf(sleeper, dataVersion)));
+      await unlessAborted(signal, this.#send(conversation, encodePackage(packageOf(sleeper, dataVersion))));
       // Adopted meanwhile: "lost" would be said of a lease that is ours.
       if (sleeper.epoch !== epoch) throw calledOff(sleeper, "its lease is of the next session");
       const moved = await leases.move({ object: ref, epoch }, target.session);
@@ -188,13 +188,14 @@ export class MovesOut {
     conversation: MoveConversation,
     { note }: MoveOptions,
   ): Promise<void> {
-    const moved = await activation.readyToMove();
-    await this.#sendPackage(conversation, { ...moved, note });
+    await this.#send(
+      conversation,
+      await activation.readyToMove((moved) => encodePackage({ ...moved, note })),
+    );
     activation.checkMoving();
   }
 
-  #sendPackage(conversation: MoveConversation, moved: MovePackage): Promise<void> {
-    const bytes = encodePackage(moved);
+  #send(conversation: MoveConversation, bytes: Uint8Array): Promise<void> {
     const late = () => new StatefulError("move_failed", "The target did not take the object in time.");
     return withTimeLimit(this.#setup.clock, deliverLimitMs, conversation.deliver(bytes), late);
   }

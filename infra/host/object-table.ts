@@ -7,11 +7,11 @@ import type { Activation } from "./activation.ts";
 import type { ActivationLife } from "./activation-life.ts";
 import { type ActivationHost, sharedWaits } from "./activation-setup.ts";
 import { type Adoptable, Adoption } from "./adoption.ts";
+import { CarriedOver } from "./carried-over.ts";
 import type { ClassRuntime } from "./class-runtime.ts";
 import { type Elsewhere, HostObjects } from "./host-objects.ts";
 import { checkRoom } from "./host-limits.ts";
 import { IdleSweep } from "./idle-sweep.ts";
-import type { MovePackage } from "./move-package.ts";
 import type { MoveOffer } from "./move-ports.ts";
 import { type ArrivedObject, MovesIn } from "./moves-in.ts";
 import { MovesOut } from "./moves-out.ts";
@@ -38,9 +38,7 @@ export abstract class ObjectTable extends HostObjects {
   protected readonly setup: ObjectTableSetup;
   protected readonly leases: ObjectTableSetup["leases"];
   protected readonly sleepers: Sleepers;
-  protected readonly carriedState = new Map<string, object>();
-  /** What came with a move after which the object could not start: made anew for each attempt, until one succeeds. */
-  protected readonly arrivedState = new Map<string, () => MovePackage>();
+  protected readonly carriedOver = new CarriedOver();
   /** Who waits for one of those, by key. */
   readonly #waiting = new Map<string, number>();
   protected readonly adoption: Adoption;
@@ -76,7 +74,7 @@ export abstract class ObjectTable extends HostObjects {
     this.sleepers = new Sleepers({
       ...{ clock, log, nowMs: stores.nowMs },
       wake: (ref) => this.activate(ref, "mine"),
-      expired: (sleeper) => this.#giveUpUnattached(sleeper),
+      expired: (sleeper) => this.giveUpUnattached(sleeper),
     });
     this.movesOut = new MovesOut({ leases, clock, log, peers, codeVersion: version });
     this.movesIn = new MovesIn({
@@ -105,6 +103,7 @@ export abstract class ObjectTable extends HostObjects {
   /** It had stopped, or ended, before its lease was confirmed. */
   protected abstract over(adoptable: Adoptable): void;
   protected abstract forget(adoptable: Adoptable): void;
+  protected abstract settleLateStart(activation: Activation, hasMoved?: boolean): Promise<Activation>;
   protected abstract break(activation: ActivationLife, cause: StatefulError): void;
 
   // -- edges
@@ -155,18 +154,20 @@ export abstract class ObjectTable extends HostObjects {
     const edges = this.edgesFor(ref, runtime);
     const nothing = { sinceMs: undefined, nextAlarmMs: undefined };
     const sleeper = this.sleepers.add({ ref, session, epoch, edges, isAfterCrash, ...nothing });
-    this.setup.clock.after(unattachedLimitMs, () => this.#giveUpUnattached(sleeper));
+    this.setup.clock.after(unattachedLimitMs, () => this.giveUpUnattached(sleeper));
     return sleeper;
   }
 
   /** The edge that asked has gone before it was attached, or the last client has left: it sleeps on while a history may be asked for. */
-  #giveUpUnattached(sleeper: Sleeper): void {
+  protected giveUpUnattached(sleeper: Sleeper): void {
     const { ref, edges } = sleeper;
     if (edges.size > 0 || this.sleepers.get(ref.key) !== sleeper || this.starting.has(ref.key)) return;
-    if (sleeper.keepsMessages) return;
+    // The lease that is about to be the target's is not to be given back before that: whoever moves it asks again.
+    if (sleeper.keepsMessages || this.moving.has(ref.key)) return;
     this.sleepers.lose(sleeper, new StatefulError("not_owner", `No edge holds sockets of ${ref.key}.`));
     // What came with a move and has not started yet is kept here, with the lease.
-    if (!this.arrivedState.has(ref.key)) this.setup.leases.release({ object: ref, epoch: sleeper.epoch });
+    if (!this.carriedOver.hasArrived(ref.key))
+      this.setup.leases.release({ object: ref, epoch: sleeper.epoch });
   }
 
   protected edgesFor(ref: ObjectRef, { definition }: ClassRuntime): ObjectEdges {
@@ -183,7 +184,7 @@ export abstract class ObjectTable extends HostObjects {
       wake: () => this.sleepers.wake(ref),
       emptied: () => {
         const sleeper = this.sleepers.get(ref.key);
-        if (sleeper) this.#giveUpUnattached(sleeper);
+        if (sleeper) this.giveUpUnattached(sleeper);
       },
     });
   }
@@ -247,7 +248,7 @@ export abstract class ObjectTable extends HostObjects {
     const loads = loadsWithLease(classes.get(ref.className)?.definition);
     const acquisition = await this.#acquire(ref, when, loads);
     if (!acquisition.owned) {
-      this.dropCarried(ref.key); // It has been elsewhere since.
+      this.carriedOver.drop(ref.key); // It has been elsewhere since.
       return acquisition;
     }
     const { session, epoch, loaded } = acquisition;
@@ -256,7 +257,6 @@ export abstract class ObjectTable extends HostObjects {
       leases.release({ object: ref, epoch });
       throw classMissing(ref);
     }
-    if (!session.isValid()) throw waitsForDirectory(ref);
     return this.#begin({ ref, runtime, session, epoch }, acquisition, loaded);
   }
 
@@ -267,13 +267,14 @@ export abstract class ObjectTable extends HostObjects {
     loaded: LoadedObject | undefined,
   ): Promise<Activation> {
     const { ref, runtime } = start;
+    if (!start.session.isValid()) throw waitsForDirectory(ref);
     const found = loaded && (await this.#found(start, loaded));
-    const arrived = this.arrivedState.get(ref.key)?.();
+    const arrived = this.carriedOver.arrived(ref.key);
     const facts = { reason: arrived ? "move" : reasonOf(acquisition, found), gapMs: undefined } as const;
-    const carriedState = this.#takeCarriedState(ref, runtime);
+    const carriedState = withDefaults(runtime, this.carriedOver.takeState(ref.key));
     const more = arrived && arrivedParts(runtime, arrived);
     const activation = await this.starter.start({ ...start, ...found, facts, carriedState, ...more });
-    this.arrivedState.delete(ref.key);
+    this.carriedOver.started(ref.key);
     return this.settleLateStart(activation);
   }
 
@@ -298,29 +299,37 @@ export abstract class ObjectTable extends HostObjects {
     }
     // What is read is ours where the lease still is: then nobody else has had it since.
     const read = this.starter.topics(ref, runtime, sleeper.topics);
-    const [held, topics] = await Promise.all([this.#heldBy(sleeper, runtime), read, edges.rollCall()]);
+    const acquired = this.#heldBy(sleeper, runtime);
+    // All of them: were one that fails the last word, the lease could come to nobody, or raise the epoch under who has it then.
+    await Promise.allSettled([acquired, read, edges.rollCall()]);
+    const held = await acquired;
     if (!held.owned) {
       const cause = new StatefulError("session_over", `${ref.key} lives on another host by now.`);
       this.sleepers.lose(sleeper, cause);
-      this.dropCarried(ref.key); // It has been elsewhere since.
+      this.carriedOver.drop(ref.key); // It has been elsewhere since.
       return held;
     }
-    const { session, epoch, loaded } = held;
+    const { session, epoch, loaded, isAnew } = held;
+    // Somebody may have had it: what was kept and read before says nothing of it, and its edges, sent away, look for it and come.
+    if (isAnew) {
+      this.carriedOver.drop(ref.key);
+      return this.#begin({ ref, runtime, session, epoch }, held, loaded);
+    }
+    const topics = await read;
     const stored = loaded && (await this.starter.stored(ref, loaded));
     // Lost while it woke: what was asked for before that is nothing to start with.
-    if (!session.isValid() || (sleeper.isOver && !held.isAnew)) throw waitsForDirectory(ref);
+    if (!session.isValid() || sleeper.isOver) throw waitsForDirectory(ref);
     const gapMs = sleeper.sinceMs === undefined ? undefined : Math.max(0, stores.nowMs() - sleeper.sinceMs);
-    const arrived = this.arrivedState.get(ref.key)?.();
+    const arrived = this.carriedOver.arrived(ref.key);
     const reason = arrived ? "move" : sleeper.isAfterCrash ? "crash" : "wake";
-    const carriedState = this.#takeCarriedState(ref, runtime);
+    const carriedState = withDefaults(runtime, this.carriedOver.takeState(ref.key));
     this.sleepers.remove(sleeper);
     const activation = await this.starter.start({
-      ...{ ref, runtime, session, epoch, stored, carriedState, ...topics },
-      edges: held.isAnew ? this.edgesFor(ref, runtime) : edges, // those of before look for it, and come
+      ...{ ref, runtime, session, epoch, stored, carriedState, edges, ...topics },
       ...(arrived && arrivedParts(runtime, arrived)),
       facts: { reason, gapMs },
     });
-    this.arrivedState.delete(ref.key);
+    this.carriedOver.started(ref.key);
     return this.settleLateStart(activation);
   }
 
@@ -350,7 +359,7 @@ export abstract class ObjectTable extends HostObjects {
       // Others were told to ask here: what is left in the directory of an earlier time must not send them again.
       if (when === "mine") {
         this.setup.leases.disown(ref);
-        this.dropCarried(ref.key); // The lease that kept it here goes with it.
+        this.carriedOver.drop(ref.key); // The lease that kept it here goes with it.
       }
       throw refusal;
     }
@@ -366,30 +375,5 @@ export abstract class ObjectTable extends HostObjects {
     const { objects, ...rest } = load();
     checkRoom({ ...rest, objects: objects + this.#acquiring + this.movesIn.size }, this.setup.pressure?.());
     return runtime;
-  }
-
-  /** A session that ended while `onStart` ran: the activation missed the adoption and catches up with it here. */
-  protected async settleLateStart(activation: Activation, hasMoved = false): Promise<Activation> {
-    const { phase } = activation;
-    if (phase.name !== "suspended") return activation;
-    if (phase.session !== this.setup.leases.session) {
-      const adopted = this.adoption.adopt([activation], hasMoved ? undefined : 1);
-      if (!hasMoved) await adopted;
-    }
-    if (activation.isLive) return activation;
-    // Nobody has seen anything of it yet, unless it came from another host, whole: then the next session adopts it.
-    if (!hasMoved) this.break(activation, waitsForDirectory(activation.ref));
-    throw waitsForDirectory(activation.ref);
-  }
-
-  protected dropCarried(key: string): void {
-    this.carriedState.delete(key);
-    this.arrivedState.delete(key);
-  }
-
-  #takeCarriedState({ key }: ObjectRef, runtime: ClassRuntime): object | undefined {
-    const carried = this.carriedState.get(key);
-    this.carriedState.delete(key);
-    return withDefaults(runtime, carried);
   }
 }

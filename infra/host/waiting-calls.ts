@@ -7,8 +7,8 @@ export interface WaitingCall {
   readonly holder: () => GateVisitor | undefined;
 }
 
-/** Gates that are looked at for one call. A longer way round is untied by time. */
-const gatesSearchedMax = 256;
+/** Calls that are looked at for one call. A longer way round is untied by time. */
+const callsSearchedMax = 256;
 
 /**
  * The calls that wait at the gates of a host. No chain of callers shows that objects wait for each other whose calls have begun apart:
@@ -43,13 +43,14 @@ export class WaitingCalls {
       { inside: holder, keys: [holder.objectKey] },
     ];
     const seen = new Set<GateVisitor>([holder]);
+    let searched = 0;
     for (const { inside, keys } of ways) {
       for (const waiting of this.#byCaller.get(inside.objectKey) ?? []) {
+        if (++searched > callsSearchedMax) return undefined;
         const next = waiting.holder();
         if (next === undefined || seen.has(next) || !waitsFor(inside, waiting.visitor)) continue;
         const way = [...keys, next.objectKey];
         if (waitsFor(next, call)) return way;
-        if (seen.size >= gatesSearchedMax) return undefined;
         seen.add(next);
         ways.push({ inside: next, keys: way });
       }
@@ -58,7 +59,25 @@ export class WaitingCalls {
   }
 }
 
-/** Whether that event waits for the call: it has made it, or a call that has. Then its own chain, and its object, begin the call's. */
-function waitsFor({ chain, objectKey }: GateVisitor, call: GateVisitor): boolean {
-  return call.chain[chain.length] === objectKey && chain.every((key, index) => call.chain[index] === key);
+/** Which event has made the calls with that chain, of those events that say so, at this host. */
+const callers = new WeakMap<readonly string[], GateVisitor>();
+
+/** The chain of the calls that this event makes. */
+export function chainFrom(event: GateVisitor): readonly string[] {
+  const chain = [...event.chain, event.objectKey];
+  callers.set(chain, event);
+  return chain;
+}
+
+/**
+ * Whether that event waits for the call: it has made it, or a call that has. Then its own chain, and its object, begin the call's.
+ * Where the callers are known they say more: another event of the same object may have been there before, and may have called the same.
+ */
+function waitsFor(event: GateVisitor, call: GateVisitor): boolean {
+  const { chain, objectKey } = event;
+  if (call.chain[chain.length] !== objectKey) return false;
+  if (!chain.every((key, index) => call.chain[index] === key)) return false;
+  let caller = callers.get(call.chain);
+  while (caller && caller.chain.length > chain.length) caller = callers.get(caller.chain);
+  return caller === undefined || caller === event;
 }

@@ -52,7 +52,7 @@ export const migrations: readonly Migration[] = [
       ) WITHOUT ROWID`,
       // Every renewal asks who has expired; rows that have ended are kept for a week and must not be walked each time.
       `CREATE INDEX sessions_not_ended ON sessions (expires_at) WHERE ended = 0`,
-      // No expiry here (L1). A lease that was given up keeps its row, with session '', so that its epoch never falls.
+      // No expiry here (L1). A lease that was given up keeps its row, with session '', until its epoch is long behind the time (L2).
       `CREATE TABLE leases (
         class TEXT NOT NULL,
         id TEXT NOT NULL,

@@ -246,6 +246,21 @@ const lostLeases = `
   LEFT JOIN leases ON leases.class = asked.value ->> 0 AND leases.id = asked.value ->> 1
   WHERE leases.session IS NOT :session OR leases.epoch IS NOT asked.value ->> 2`;
 
+const leasesBehind = `FROM leases WHERE (class, id) > (:class, :id) ORDER BY class, id`;
+
+const lastOfPage = `SELECT class, id ${leasesBehind} LIMIT 1 OFFSET :limit - 1`;
+
+/**
+ * An epoch is at least the time that it was given at, and may be ahead of it where an object changed hands several times in a
+ * millisecond. What is behind the directory's time by now, which never falls, is behind every epoch to come: none of those needs
+ * the row. A session that is not known has been over for as long as sessions are kept.
+ */
+const forgetLeases = `
+  DELETE FROM leases WHERE (class, id) IN (
+    SELECT class, id FROM (SELECT class, id, session, epoch ${leasesBehind} LIMIT :limit) page
+    WHERE page.epoch < (SELECT now FROM directory) - :keepMs
+      AND (page.session = '' OR NOT EXISTS (SELECT 1 FROM sessions s WHERE s.session = page.session)))`;
+
 /** What a write knows of the directory, for `detectLoss`. `session` is '' where it knows nothing. */
 export interface Witness extends SqlArgs {
   readonly session: string;
@@ -352,6 +367,20 @@ export function endStatements(session: string): readonly SqlStatement[] {
 
 export function findStatement(asked: string): SqlStatement {
   return statement(findLeases, { asked });
+}
+
+/** The first result has the last row of the page, if the page is full; the last has how many were forgotten. */
+export function forgetStatements(page: {
+  readonly class: string;
+  readonly id: string;
+  readonly limit: bigint;
+  readonly keepMs: bigint;
+}): readonly SqlStatement[] {
+  return [
+    statement(lastOfPage, page),
+    statement(forgetLeases, page),
+    statement("SELECT changes() AS forgotten", {}),
+  ];
 }
 
 export function lostStatement(session: string, asked: string): SqlStatement {

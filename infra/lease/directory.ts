@@ -41,7 +41,27 @@ export interface Directory extends StoredObjects {
   /** Those of `leases` that the primary does not show as held by this session under this epoch (L9). */
   verify(session: string, leases: readonly HeldLease[]): Promise<readonly HeldLease[]>;
 
+  /**
+   * Forgets leases that say nothing any more: given up, or of a session that is not known, and given longer than `keepMs` ago. Looks
+   * at `limit` of them, in the order of their names. Whoever takes such an object next has a higher epoch all the same, because an
+   * epoch is at least the directory's time.
+   */
+  forgetLeases(page: LeasePage): Promise<ForgottenLeases>;
+
   close(): Promise<void>;
+}
+
+export interface LeasePage {
+  /** Where the page before ended; "" for the first. */
+  readonly after: string;
+  readonly limit: number;
+  readonly keepMs: number;
+}
+
+export interface ForgottenLeases {
+  readonly forgotten: number;
+  /** For the next page; undefined where there is none. */
+  readonly next: string | undefined;
 }
 
 /** What a host says about itself, and what placement decides on. */

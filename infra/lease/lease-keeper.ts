@@ -7,6 +7,7 @@ import { DirectoryTime } from "./directory-time.ts";
 import { HintReader } from "./hint-reader.ts";
 import type { LineLease } from "./lease-entries.ts";
 import { LeaseLine, type LeaseLineLimits, leaseLineLimits } from "./lease-line.ts";
+import { LeaseSweeper } from "./lease-sweeper.ts";
 import type { Acquisition, LeaseEvents, Leases, MoveOutcome, Session } from "./leases.ts";
 import { processOfSession } from "./session-id.ts";
 import { type HostSelf, SessionKeeper, type SessionTimes, sessionTimes } from "./session-keeper.ts";
@@ -75,7 +76,8 @@ class LeaseKeeper implements RunningLeases {
   #current: { readonly life: SessionLife; readonly line: LeaseLine } | undefined;
   #hosts: readonly HostRecord[] = [];
   #hostBySession: ReadonlyMap<string, HostRecord> = new Map();
-  #verifying: Promise<void> | undefined;
+  /** What goes on beside it until it stops. */
+  #watching: Promise<unknown> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(options: LeaseOptions) {
@@ -112,7 +114,10 @@ class LeaseKeeper implements RunningLeases {
       await this.#sessions.stop();
       throw error;
     }
-    this.#verifying = this.#verifyForEver();
+    const { directory, clock } = this.#options;
+    const log = this.#log;
+    const sweeper = new LeaseSweeper({ directory, clock, log, hosts: () => this.#hosts.length });
+    this.#watching = Promise.all([this.#verifyForEver(), sweeper.run(this.#stop.signal)]);
   }
 
   get session(): Session {
@@ -213,7 +218,7 @@ class LeaseKeeper implements RunningLeases {
       this.#log.warn("lease.stopped_unsettled", { error });
     });
     await this.#sessions.stop();
-    await this.#verifying;
+    await this.#watching;
   }
 
   /**

@@ -6,8 +6,10 @@ import type {
   CommitAnswer,
   CommitEffects,
   Directory,
+  ForgottenLeases,
   HeldLease,
   LeaseHint,
+  LeasePage,
   NewSession,
   OpenedSession,
   Renewal,
@@ -18,6 +20,7 @@ import {
   commitStatements,
   endStatements,
   findStatement,
+  forgetStatements,
   lostStatement,
   opened,
   openStatements,
@@ -48,7 +51,7 @@ export interface LibsqlConnections {
   readonly renewals: SqlConnection;
   /** Commits and verifies. */
   readonly work: SqlConnection;
-  /** Reads what objects have stored: a slow read is not to hold up a commit. Default: `work`. */
+  /** Reads what objects have stored, and forgets leases: what is slow there is not to hold up a commit. Default: `work`. */
   readonly reads?: SqlConnection | undefined;
   /** Where hints are read (L5). May be a replica; falls back by itself where it has nothing. */
   readonly hints: SqlConnection;
@@ -201,6 +204,15 @@ export class LibsqlDirectory implements Directory {
     const asked = leases.map((lease) => [...nameOf(lease.object), lease.epoch]);
     const rows = await this.#work.query(lostStatement(session, JSON.stringify(asked)));
     return rows.flatMap((row) => leases[numberOf(row, "asked")] ?? []);
+  }
+
+  async forgetLeases({ after, limit, keepMs }: LeasePage): Promise<ForgottenLeases> {
+    const [className = "", id = ""] = after.split("/");
+    const page = { class: className, id, limit: BigInt(limit), keepMs: BigInt(keepMs) };
+    const results = await (this.#reads ?? this.#work).batch(forgetStatements(page));
+    const last = results[0]?.[0];
+    const next = last && `${textOf(last, "class")}/${textOf(last, "id")}`;
+    return { forgotten: numberOf(results.at(-1)?.[0], "forgotten"), next };
   }
 
   async close(): Promise<void> {

@@ -11,10 +11,12 @@ import {
   type Directory,
   type DirectoryPosition,
   elapsedMsMax,
+  type ForgottenLeases,
   type HeldLease,
   type HostRecord,
   type Lease,
   type LeaseHint,
+  type LeasePage,
   type MoveItem,
   type NewSession,
   type OpenedSession,
@@ -124,6 +126,20 @@ export class MemoryDirectory implements Directory {
 
   async verify(session: string, leases: readonly HeldLease[]): Promise<readonly HeldLease[]> {
     return leases.filter((lease) => !this.#holds(session, lease));
+  }
+
+  async forgetLeases({ after, limit, keepMs }: LeasePage): Promise<ForgottenLeases> {
+    const { leases, sessions, now } = this.#data;
+    const behind = [...leases.keys()].map(rowName).filter((name) => compareNames(name, rowName(after)) > 0);
+    const page = behind.sort(compareNames).slice(0, limit);
+    const said = leases.size;
+    for (const name of page) {
+      const key = name.join("/");
+      const { session, epoch } = leases.get(key) ?? { session: "", epoch: 0 };
+      if (epoch < now - keepMs && (session === "" || !sessions.has(session))) leases.delete(key);
+    }
+    const next = page.length === limit ? page.at(-1)?.join("/") : undefined;
+    return { forgotten: said - leases.size, next };
   }
 
   async read(keys: readonly StoredKey[]): Promise<readonly (Uint8Array | undefined)[]> {
@@ -358,6 +374,17 @@ export class MemoryDirectory implements Directory {
     );
     return alive.map((row) => row.host);
   }
+}
+
+/** Class and id, both ASCII. */
+function rowName(key: string): readonly [string, string] {
+  const [className = "", id = ""] = key.split("/");
+  return [className, id];
+}
+
+function compareNames([a, b]: readonly [string, string], [c, d]: readonly [string, string]): number {
+  if (a !== c) return a < c ? -1 : 1;
+  return b === d ? 0 : b < d ? -1 : 1;
 }
 
 /** Whether the leases no longer tell, after this commit, which of its writes were fenced. */

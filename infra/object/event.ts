@@ -39,8 +39,8 @@ export interface ObjectScope extends ErasedHandles {
   storageFor(caller: object | undefined): ObjectStorage;
   /** The signal of an event's request: its client's, and what the object has to say. */
   signalOf(event: ObjectEvent, ofClient: AbortSignal): AbortSignal;
-  /** Calls to other objects that carry this chain of callers. */
-  callsFrom(chain: readonly string[]): Objects;
+  /** Calls to other objects on behalf of that event, with its chain of callers; undefined: of one that has none, and has no name. */
+  callsFrom(event: ObjectEvent | undefined): Objects;
   /** Logs what an author's code threw and returns the id under which it stands in the log. */
   reportFailure(thrown: unknown, event: ObjectEvent | undefined): string;
 }

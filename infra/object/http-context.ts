@@ -65,9 +65,9 @@ export class HttpContext extends ScopeHandles {
     return event.object.storageFor(event.upgrade === undefined ? event : undefined);
   }
 
-  /** Calls made from a handler carry the chain of callers that led to it. */
+  /** Calls made from a handler carry the chain of callers that led to it. To a socket none has: it is a client's. */
   override get objects() {
-    const { object, chain } = this[eventOfContext];
-    return object.callsFrom(chain);
+    const event = this[eventOfContext];
+    return event.object.callsFrom(event.upgrade === undefined ? event : undefined);
   }
 }

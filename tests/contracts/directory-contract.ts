@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { until } from "../support/wait.ts";
 import { Cluster, type DirectoryRig, idle, lastTtlMs, newObject, wonBy } from "./directory-cluster.ts";
+import { forgetting } from "./forget-contract.ts";
 import { formerOwners, moves } from "./move-contract.ts";
 
 /** The rules of infra/lease/README.md, asked of one implementation. */
@@ -30,6 +31,7 @@ export function directoryContract(name: string, start: () => Promise<DirectoryRi
     numberedWrites(schedule);
     moves(schedule);
     formerOwners(schedule);
+    forgetting(schedule);
     hints(schedule);
     gaps(schedule);
     outages(schedule);

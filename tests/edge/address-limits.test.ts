@@ -14,6 +14,14 @@ describe("E33 what is counted as one address", () => {
     ["2001:db8:1:2::1", "2001:db8:1:2::/64"],
     ["2001:DB8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"],
     ["2001:db8::", "2001:db8:0:0::/64"],
+    ["::ffff:cb00:7107", "203.0.113.7"],
+    ["0:0:0:0:0:ffff:203.0.113.7", "203.0.113.7"],
+    ["203.0.113.7:50123", "203.0.113.7"],
+    ["[2001:db8:1:2::1]:443", "2001:db8:1:2::/64"],
+    ["[2001:db8:1:2::1]", "2001:db8:1:2::/64"],
+    ["[::ffff:203.0.113.7]:443", "203.0.113.7"],
+    ["64:ff9b::203.0.113.7", "64:ff9b:0:0::/64"],
+    ["::ffff:1.2.3.256", "::ffff:1.2.3.256"],
     ["unknown", "unknown"],
     ["1::2::3", "1::2::3"],
   ])("%s", (address, counted) => {
@@ -22,6 +30,7 @@ describe("E33 what is counted as one address", () => {
 
   test.each([
     ...["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", ""],
+    ...["::ffff:7f00:1", "0:0:0:0:0:ffff:a01:203", "127.0.0.1:80", "[::1]:80", "10.1.2.3:80"],
     ...[
       "10.1.2.3",
       "172.16.0.1",
@@ -130,4 +139,14 @@ test("E33 without limits nobody is counted", () => {
   expect(limits.requestsUncounted).toBe(Number.POSITIVE_INFINITY);
   for (let count = 0; count < 5000; count += 1) limits.socket("203.0.113.1");
   expect(limits.size).toBe(0);
+});
+
+test("E33 an address is counted once among those with something open", () => {
+  const limits = new AddressLimits({ socketsMax: 9, requestsMax: 9 });
+  const both = "203.0.113.1";
+  limits.socket(both);
+  limits.request(both);
+  limits.socket("203.0.113.2");
+  limits.request("203.0.113.3");
+  expect(limits.size).toBe(3);
 });

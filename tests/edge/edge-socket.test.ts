@@ -176,6 +176,21 @@ test("E6 a publisher that is faster than the sweep does not fill the edge's memo
   expect(slow.connection.bufferedBytes).toBeLessThanOrEqual(2000);
 });
 
+test("E6 clients that are closed for reading too slowly are counted, by whomever that was noticed, and each once", async () => {
+  const { clock, sockets, add } = edge({ backpressureLimitBytes: 1000 });
+  const [swept, told, full, left, own] = [add(), add(), add(), add(), add()];
+  while (full.socket.send("x") === 1);
+  for (const { socket, connection } of [swept, told, full, left, own]) socket.connected(connection);
+  swept.connection.bufferedBytes = 1001;
+  await clock.advance(300);
+  told.socket.close(4408, "by its owner");
+  told.socket.close(4408, "again");
+  left.socket.close(1000, "for another reason");
+  own.socket.disconnected(4408, "its client says so");
+  expect(sockets.slowReadersClosed).toBe(3);
+  sockets.stop();
+});
+
 test("a host that stops closes all, those that are not connected yet too, and keeps none", () => {
   const { sockets, add } = edge();
   const [open, pending] = [add(), add()];

@@ -469,6 +469,7 @@ describe("E30 what is bounded", () => {
     const asked = other.ask("room/a").begin();
     asked.socket.close(4408, "The reader is too slow.");
     expect(other.socket.closing?.[0]).toBe(4408);
+    expect(rig.sockets.slowReadersClosed).toBe(2);
   });
 
   test("a host that goes away closes connections, those that are not connected yet too, and keeps none", () => {

@@ -25,6 +25,7 @@ function topics(backpressureLimitBytes = 400) {
     const socket = new EdgeSocket(++number, objectRef("room", "a"), {
       lenient: lenient,
       sendableBytesMax: 1_000_000,
+      tooSlow: () => undefined,
       forget: () => undefined,
     });
     const client = new ToldClient(socket);

@@ -1,5 +1,10 @@
 import { expect, test } from "bun:test";
-import { RequestTurns, requestTurnMsMax, waitingRequestsMax } from "../../infra/edge/request-turns.ts";
+import {
+  RequestTurns,
+  requestTurnMsMax,
+  requestWaitMaxMs,
+  waitingRequestsMax,
+} from "../../infra/edge/request-turns.ts";
 
 /** A clock that goes on only while requests are served, and turns that a test takes. */
 function turnsOf() {
@@ -63,4 +68,16 @@ test("E35 so many wait and no more", () => {
   ask("long", requestTurnMsMax);
   for (let n = 0; n < waitingRequestsMax; n++) ask(String(n), 0);
   expect(() => turns.wait()).toThrow("Too many requests wait");
+});
+
+test("E35 a request that has waited for its turn for too long is told so, and whoever came later is served", async () => {
+  const { turns, ask, served, nextTurn } = turnsOf();
+  ask("first", requestTurnMsMax);
+  ask("long", requestWaitMaxMs); // which keeps the next from being looked at
+  const late = turns.wait().catch((error: unknown) => error);
+  await nextTurn();
+  ask("young", 0);
+  await nextTurn();
+  expect(await late).toMatchObject({ code: "host_full", retryAfterMs: 1000 });
+  expect(served).toEqual(["first", "long", "young"]);
 });

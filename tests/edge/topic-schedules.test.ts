@@ -124,7 +124,12 @@ describe("T8 an event stream", () => {
       const forget = () => {
         isForgotten = true;
       };
-      const socket = new EdgeSocket(1, ref, { lenient, sendableBytesMax: 1_000_000, forget });
+      const socket = new EdgeSocket(1, ref, {
+        lenient,
+        sendableBytesMax: 1_000_000,
+        tooSlow: () => undefined,
+        forget,
+      });
       const topics = {
         ...untold,
         add: (name: string) => void kept.add(name),
@@ -151,7 +156,12 @@ describe("T8 an event stream", () => {
         super.hear(message);
       }
     }
-    const socket = new EdgeSocket(1, ref, { lenient, sendableBytesMax: 1_000_000, forget: () => undefined });
+    const socket = new EdgeSocket(1, ref, {
+      lenient,
+      sendableBytesMax: 1_000_000,
+      tooSlow: () => undefined,
+      forget: () => undefined,
+    });
     const topics = { ...untold, add: () => undefined, remove: () => undefined };
     const stream = new CountedStream(socket, topics, 300);
     stream.response(undefined);
@@ -190,6 +200,7 @@ test("T8 drop-oldest: messages without any text count too, so that those that wa
   const socket = new EdgeSocket(1, objectRef("room", "a"), {
     lenient: lenient,
     sendableBytesMax: 1_000_000,
+    tooSlow: () => undefined,
     forget: () => undefined,
   });
   const client = new FakeClient(socket);

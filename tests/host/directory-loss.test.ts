@@ -64,3 +64,65 @@ test("L8 it is for caches only", () => {
     "only where durability",
   );
 });
+
+/** A host whose `tally/a` has read what it has stored, and starts until a test lets it go on. */
+async function startingTally() {
+  const started = Promise.withResolvers<void>();
+  const host = new ObjectHost(
+    object("tally", {
+      state: () => ({ count: 0 }),
+      durability: "storage",
+      onStart: ({ reason }) => (reason === "create" ? undefined : started.promise),
+    })
+      .get("/", ({ state }) => state)
+      .post("/count", ({ state }) => ++state.count),
+  );
+  const tally = await host.live("tally");
+  const backup = structuredClone(host.stores.rows);
+  const counted = fetchFrom(tally, "/count", post);
+  await host.clock.advance(10);
+  await counted;
+  const stopped = host.table.stop(tally, "idle");
+  await host.clock.advance(10);
+  await stopped;
+  return { host, backup, started };
+}
+
+/** The session ends, and the next opens. */
+async function nextSession(host: ObjectHost, id: string, hasForgotten: boolean): Promise<void> {
+  host.leases.session.end();
+  host.table.suspendAll();
+  host.leases.session = new FakeSession(id);
+  host.stores.session = id;
+  await host.table.adoptAll(hasForgotten);
+}
+
+for (const [when, sessions] of [
+  ["once", [true]],
+  ["under the session before the last", [true, false]],
+] as const)
+  test(`L9 what has read its data and starts while the directory loses memory (${when}) starts again, from what is there then`, async () => {
+    const { host, backup, started } = await startingTally();
+    const start = host.live("tally").catch((error: unknown) => error);
+    await host.clock.advance(10);
+    host.stores.rows = backup;
+    for (const [n, hasForgotten] of sessions.entries()) await nextSession(host, `later-${n}`, hasForgotten);
+    started.resolve();
+    await host.clock.advance(10);
+    expect(await start).toMatchObject({ code: "session_over", retryable: true });
+    expect(host.log.entries.map(({ event }) => event)).toContain("directory.forgot");
+    const answer = fetchFrom(await host.live("tally"));
+    await host.clock.advance(10);
+    expect(await (await answer).json()).toEqual({ count: 0 });
+  });
+
+test("L1 L9 what starts while its session ends goes on under the next, where nothing was forgotten since", async () => {
+  const { host, started } = await startingTally();
+  await nextSession(host, "after-a-loss", true);
+  const start = host.live("tally");
+  await host.clock.advance(10);
+  await nextSession(host, "the-next", false);
+  started.resolve();
+  await host.clock.advance(10);
+  expect((await start).isLive).toBe(true);
+});

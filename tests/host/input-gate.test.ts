@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { callWaitMaxMs, type GateVisitor, InputGate } from "../../infra/host/input-gate.ts";
 import { systemClock } from "../../infra/lib/clock.ts";
-import { WaitingCalls } from "../../infra/host/waiting-calls.ts";
+import { chainFrom, WaitingCalls } from "../../infra/host/waiting-calls.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 
@@ -95,6 +95,42 @@ test("H4 calls that wait for one who waits for nobody of them wait on", () => {
   expect(b.enter({ objectKey: "box/b", chain: ["box/a"] }, true)).toBeInstanceOf(Promise);
   // Not of the event that is inside at b: that one has come from x.
   expect(a.enter({ objectKey: "box/a", chain: ["box/b"] }, true)).toBeInstanceOf(Promise);
+});
+
+test("H4 events of one object are told apart: what another of them waits for is no circle", async () => {
+  const calls = new WaitingCalls();
+  const [a, b] = [new InputGate(systemClock, calls), new InputGate(systemClock, calls)];
+  const event = (objectKey: string) => ({ objectKey, chain: [] });
+  // One event of a has called b without waiting for that, and has left; another is inside since.
+  const [first, second, ofB] = [event("box/a"), event("box/a"), event("box/b")];
+  a.enter(second, true);
+  // b is busy with an event that waits for a, which will be free: b as well.
+  b.enter(ofB, true);
+  const callsA = Promise.resolve(a.enter({ objectKey: "box/a", chain: chainFrom(ofB) }, true));
+  const callsB = b.enter({ objectKey: "box/b", chain: chainFrom(first) }, true);
+  expect(callsB).toBeInstanceOf(Promise);
+  // The one that is inside would wait for itself.
+  expect(() => b.enter({ objectKey: "box/b", chain: chainFrom(second) }, true)).toThrow(
+    expect.objectContaining({ code: "call_cycle" }),
+  );
+  a.leave(second);
+  await callsA;
+  b.leave(ofB);
+  await callsB;
+});
+
+test("H4 the calls that are looked at for one are bounded, also where many wait for one object", () => {
+  const calls = new WaitingCalls();
+  let looked = 0;
+  const holder = () => {
+    looked += 1;
+    return inside;
+  };
+  const inside = { objectKey: "box/b", chain: [] };
+  for (let n = 0; n < 1000; n += 1)
+    calls.add({ visitor: { objectKey: `box/${n}`, chain: ["box/b"] }, holder });
+  expect(calls.wayBack({ objectKey: "box/b", chain: ["box/a"] }, inside)).toBeUndefined();
+  expect(looked).toBe(256);
 });
 
 test("H4 a call waits for its turn for a while and no longer; whoever is no call waits on", async () => {

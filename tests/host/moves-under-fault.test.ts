@@ -123,6 +123,37 @@ test("L7 S1 what a failed arrival left is not what an object goes on from once i
   expect(await (await response).json()).toMatchObject({ count: 7 });
 });
 
+test("L7 L1 S1 what a failed arrival left does not outlive the session that it came under", async () => {
+  const failing = Promise.withResolvers<void>();
+  let fails = true;
+  const onMoveIn = async () => {
+    await failing.promise;
+    if (fails) throw new Error("not now");
+  };
+  const hosts = new TwoHosts(rooms({ durability: "storage", onMoveIn }));
+  await count(hosts.source);
+  const move = hosts.move("room");
+  await settled(hosts);
+  await move;
+  const { leases, stores, table } = hosts.target;
+  leases.session.end();
+  table.suspendAll();
+  leases.session = new FakeSession("session-target-2");
+  stores.session = "session-target-2";
+  await table.adoptAll();
+  failing.resolve();
+  await settled(hosts);
+  fails = false;
+  // Its lease was free: another host has counted to 3, and has given it back.
+  const third = new ObjectHost(...rooms({ durability: "storage" })());
+  for (let n = 0; n < 3; n += 1) await count(third);
+  stores.rows = third.stores.rows;
+  leases.elsewhereUnlessMine = undefined;
+  const response = fetchFrom(await hosts.target.live("room"));
+  await hosts.target.clock.advance(10);
+  expect(await (await response).json()).toMatchObject({ count: 3 });
+});
+
 for (const durability of ["memory", "storage"] as const)
   test(`L7 S1 (${durability}) what a handler that outlived a forced move says does not leave unless it travels`, async () => {
     const opened = Promise.withResolvers<void>();
@@ -158,6 +189,47 @@ for (const durability of ["memory", "storage"] as const)
     expect({ isAcknowledged: status === 200, count }).toEqual(
       status === 200 ? { isAcknowledged: true, count: 1 } : { isAcknowledged: false, count },
     );
+  });
+
+/** Steps of promises from the commit that a move waits for until a handler that waits for the same goes on. */
+for (const steps of Array.from({ length: 12 }, (_, n) => n))
+  test(`L7 S1 what a handler that was cut off writes as the object is packed travels whole or not at all (${steps} steps late)`, async () => {
+    const made = () => [
+      object("room", { durability: "storage", moveQuiesceMs: 100, state: () => ({ count: 0 }) })
+        .get("/", async ({ storage, state }) => ({ key: await storage.get("key"), count: state.count }))
+        .post("/slow", async ({ storage, topics, state }) => {
+          await storage.put("before", true);
+          await storage.sync();
+          for (let step = 0; step < steps; step += 1) await undefined;
+          void storage.put("key", "written");
+          state.count = 1;
+          topics.publish("news", "written");
+        }),
+    ];
+    const hosts = new TwoHosts(made);
+    hosts.target.stores.rows = hosts.source.stores.rows;
+    const live = await hosts.source.live("room");
+    const edge = new FakeEdge();
+    live.edges.attach(edge.edge, (events, facts) => Object.assign(edge, { events, facts }));
+    const attached = live.edges.at(edge.edge.process);
+    if (attached) live.hub.subscribe("news", attached);
+    const written = Promise.withResolvers<void>();
+    hosts.source.stores.held = written.promise;
+    const slow = fetchFrom(live, "/slow", post);
+    const move = hosts.move("room", true);
+    await hosts.source.clock.advance(1000);
+    hosts.source.stores.held = undefined;
+    written.resolve();
+    await settled(hosts);
+    await Promise.all([move, slow]);
+    await settled(hosts);
+    const found = fetchFrom(await hosts.target.live("room"));
+    await settled(hosts);
+    const { key, count } = (await (await found).json()) as { key?: string; count: number }; // the test made it
+    const rows = hosts.source.stores.rows.values.get("room/a");
+    const all = { inMemory: key !== undefined, state: count === 1, said: edge.frames.length === 1 };
+    const isThere = rows?.has("key") === true;
+    expect({ ...all, isThere }).toEqual({ inMemory: isThere, state: isThere, said: isThere, isThere });
   });
 
 test("L7 a handler that outlives the package answers where the move is called off", async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { sse } from "elysia";
+import { StatefulError } from "../../infra/lib/errors.ts";
 import { object } from "../../infra/object/object.ts";
 import { connectTo, FakeCarrier, FakeEdge, fetchFrom, type ObjectHost, post } from "./object-host.ts";
 import { cut, TwoHosts } from "./two-hosts.ts";
@@ -329,6 +330,33 @@ test("L7 an object that sleeps moves asleep: nothing of it runs, and its edges g
   const arrived = hosts.target.edgePorts.known.get(edge.edge.process);
   expect(arrived?.told).toEqual(["asleep"]);
 });
+
+for (const isRefused of [false, true])
+  test(`L7 a sleeper whose last edge goes while it is packed keeps its lease for the move (${isRefused ? "called off: given back then" : "which it makes"})`, async () => {
+    const hosts = new TwoHosts(makeRooms([], { idleAfterMs: 1000 }));
+    const edge = new FakeEdge();
+    await connectTo(await hosts.source.live("room"), new FakeCarrier(edge));
+    await hosts.source.clock.advance(5000);
+    const { leases, table } = hosts.source;
+    let released: readonly unknown[] = ["not looked at"];
+    hosts.before = (step) => {
+      if (step !== "deliver") return;
+      edge.events?.lost(new StatefulError("owner_unreachable", "gone"));
+      released = [...leases.released];
+      if (isRefused) cut();
+    };
+    const moved = await hosts.move("room").catch(({ code }: StatefulError) => code);
+    await settled(hosts);
+    const expected = isRefused
+      ? { moved: "outcome_unknown", givenBack: ["room/a"] }
+      : { moved: { toSession: "session-target" }, givenBack: [] };
+    const givenBack = leases.released.map(({ object: { key } }) => key);
+    expect({ moved, givenBack, released, asleep: table.asleep }).toMatchObject({
+      ...expected,
+      released: [],
+      asleep: 0,
+    });
+  });
 
 test("H10 L7 a message for a sleeping object that comes while the target is asked wakes it: it does not move under it", async () => {
   const hosts = new TwoHosts(makeRooms([], { idleAfterMs: 1000 }));

@@ -376,3 +376,74 @@ for (const cameAwake of [true, false])
     await host.clock.advance(10);
     expect(edge.told).toEqual([]);
   });
+
+/** As `asleep`, of a class whose topic keeps what was said; its wake is under way and its lease not there yet. */
+async function wakingFeed(durability: "memory" | "storage") {
+  const host = new ObjectHost(
+    object("room", {
+      durability,
+      idleAfterMs: 1000,
+      onStart: () => undefined,
+      topics: { news: { history: { count: 100, ageMs: 600_000 } } },
+    })
+      .post("/say/:text", ({ topics, params }) => void topics.publish("news", params.text))
+      .ws("/live", { open: (ws) => void ws.subscribe("news") }),
+  );
+  const activation = await host.live("room");
+  await connectTo(activation);
+  const said = fetchFrom(activation, "/say/old", { init: { method: "POST" } });
+  await host.clock.advance(10);
+  await said;
+  const { position } = activation.topicStart("news", undefined);
+  await host.clock.advance(5000);
+  expect(host.table.asleep).toBe(1);
+  const answered = Promise.withResolvers<void>();
+  host.leases.held = answered.promise;
+  const [sleeper] = host.table.allAsleep();
+  if (sleeper === undefined) throw new Error("Nothing sleeps here.");
+  return { host, sleeper, position, answered };
+}
+
+for (const durability of ["memory", "storage"] as const)
+  test(`L9 T4 (${durability}) an object that was lost while it woke, and is ours anew, goes on from nothing that was read before`, async () => {
+    const { host, sleeper, position, answered } = await wakingFeed(durability);
+    const woken = host.table.activate(sleeper.ref, "mine");
+    await host.clock.advance(1);
+    host.table.endLost([{ object: sleeper.ref, epoch: sleeper.epoch }]);
+    // Another host has it meanwhile, and says something that is stored where the class stores it.
+    const stored = host.stores.rows.messages.get("room/a")?.get("news");
+    const [last] = [...(stored?.values() ?? [])].slice(-1);
+    if (last && stored)
+      stored.set(last.place + 1, { ...last, place: last.place + 1, value: Buffer.from("new") });
+    answered.resolve();
+    await host.clock.advance(10);
+    const activation = await woken;
+    if ("owned" in activation) throw new Error("It is elsewhere.");
+    const { recovered, missed } = activation.topicStart("news", position);
+    const texts = missed.map(({ data }) => data);
+    expect({ recovered, texts }).toEqual(
+      durability === "storage" ? { recovered: true, texts: ["new"] } : { recovered: false, texts: [] },
+    );
+  });
+
+test("H8 a wake that cannot read what it needs is not over before its lease is there", async () => {
+  const { host, sleeper, answered } = await wakingFeed("storage");
+  host.stores.readHeld = Promise.reject(new StatefulError("internal", "refused"));
+  host.stores.readHeld.catch(() => undefined);
+  let isOver = false;
+  const woken = host.table.activate(sleeper.ref, "mine").catch((error: unknown) => error);
+  void woken.then(() => {
+    isOver = true;
+  });
+  await host.clock.advance(100);
+  // Were it over, the object could move under the epoch that the lease is about to leave.
+  expect(isOver).toBe(false);
+  const { epoch } = sleeper;
+  answered.resolve();
+  await host.clock.advance(1);
+  expect(await woken).toMatchObject({ code: "internal" });
+  expect([host.table.asleep, sleeper.epoch > epoch]).toEqual([1, true]);
+  host.stores.readHeld = undefined;
+  host.leases.held = undefined;
+  expect((await host.live("room")).isLive).toBe(true);
+});

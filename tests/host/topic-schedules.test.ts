@@ -375,7 +375,7 @@ describe("L7 S1 what came with a move after which the object could not start", (
       await hosts.move("room");
       await target.clock.advance(10);
       expect(target.table.size).toBe(0);
-      expect(target.table).toHaveProperty("arrivedState.size", 1);
+      expect(target.table).toHaveProperty("carriedOver.arrivedCount", 1);
       isFailing = false;
       // The edge was told of that start's end, and looks for the object, as after any loss of an owner.
       const claimed = await target.table.claim(objectRef("room", "a"), "mine", false);
@@ -385,7 +385,7 @@ describe("L7 S1 what came with a move after which the object could not start", (
       attached.roll([], "missing", true);
       await target.clock.advance(10);
       expect(target.table.size).toBe(1);
-      expect(target.table).toHaveProperty("arrivedState.size", 0);
+      expect(target.table).toHaveProperty("carriedOver.arrivedCount", 0);
       expect(await answered(target, "/")).toBe(3);
       for (const count of [4, 5, 6, 7]) expect(await answered(target, "/add", post.init)).toBe(count);
       attached.lost(new StatefulError("owner_unreachable", "by the test"));

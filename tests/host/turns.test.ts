@@ -62,3 +62,14 @@ test("H11 a storm of calls lets others have their turns in between, and is made 
     expect(count - (turns[index - 1] ?? 0)).toBeLessThanOrEqual(callsPerTurn);
   expect(called).toEqual(Array.from({ length: 5 * callsPerTurn }, (_, n) => `/other/${n}`));
 });
+
+test("H5 H11 what may wait for a turn is limited where nothing else limits it", async () => {
+  const due: (() => void)[] = [];
+  const turns = new Turns({ nextTurn: (callback) => void due.push(callback) }, 1, 2);
+  expect(turns.take(1)).toBeUndefined();
+  const waiting = [turns.take(1), turns.take(1)];
+  expect(() => turns.take(1)).toThrow(expect.objectContaining({ code: "host_full", retryable: true }));
+  due.shift()?.();
+  await waiting[0];
+  expect(turns.take(1)).toBeInstanceOf(Promise);
+});

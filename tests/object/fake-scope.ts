@@ -61,10 +61,10 @@ export class FakeScope implements ObjectScope {
   readonly sockets = { count: 0, list: () => [], closeAll: () => undefined };
 
   get objects(): Objects {
-    return this.callsFrom([]);
+    return this.callsFrom(undefined);
   }
-  callsFrom(chain: readonly string[]): Objects {
-    this.chains.push(chain);
+  callsFrom(event: ObjectEvent | undefined): Objects {
+    this.chains.push(event?.chain ?? []);
     return () => ({}) as never; // nobody is there to be called
   }
   readonly isGateShut = false;

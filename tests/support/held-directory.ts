@@ -18,6 +18,7 @@ export class HeldDirectory implements Directory {
   readonly commit: Directory["commit"];
   readonly find: Directory["find"];
   readonly verify: Directory["verify"];
+  readonly forgetLeases: Directory["forgetLeases"];
   readonly read: Directory["read"];
   readonly list: Directory["list"];
   readonly dueAlarms: Directory["dueAlarms"];
@@ -38,6 +39,7 @@ export class HeldDirectory implements Directory {
     this.alarmsOf = (object) => this.#pass("alarmsOf", () => directory.alarmsOf(object));
     this.messages = (...args) => this.#pass("messages", () => directory.messages(...args));
     this.alarms = (...args) => this.#pass("alarms", () => directory.alarms(...args));
+    this.forgetLeases = (page) => this.#pass("forgetLeases", () => directory.forgetLeases(page));
     this.verify = (session, leases) => this.#pass("verify", () => directory.verify(session, leases));
   }
 

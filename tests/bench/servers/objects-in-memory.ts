@@ -65,6 +65,9 @@ class GrantingDirectory implements Directory {
   async verify() {
     return [];
   }
+  async forgetLeases() {
+    return { forgotten: 0, next: undefined };
+  }
   async close() {
     this.#self = undefined;
   }

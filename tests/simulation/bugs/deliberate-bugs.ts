@@ -262,7 +262,7 @@ export const deliberateBugs: readonly DeliberateBug[] = [
         ["    this.starting.set(key, start);\n    const begun", "    const begun"],
         ["    resolve(begun.finally(", "    this.starting.set(key, start);\n    resolve(begun.finally("],
         // The second line of defence: what has woken meanwhile is over as a sleeper.
-        [" || (sleeper.isOver && !held.isAnew)", ""],
+        [" || sleeper.isOver) throw", ") throw"],
       ],
     ],
   },

@@ -104,5 +104,5 @@ export class Primary {
 }
 
 function changesLeases(sql: string): boolean {
-  return sql.includes("UPDATE leases") || sql.includes("INSERT INTO leases");
+  return ["UPDATE leases", "INSERT INTO leases", "DELETE FROM leases"].some((change) => sql.includes(change));
 }
