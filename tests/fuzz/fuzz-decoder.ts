@@ -1,5 +1,6 @@
 import type { SeededRandom } from "../support/seeded-random.ts";
 import { type Input, mutated } from "./mutation.ts";
+import { WhatAllInherit } from "./what-all-inherit.ts";
 
 /** Something that reads what comes from outside. */
 export interface Target {
@@ -37,6 +38,9 @@ const shownLengthMax = 4000;
 /** How often what a target may have left behind is looked for. */
 const checkEvery = 50;
 
+const inherited = new WhatAllInherit();
+const depthMax = 6;
+
 /** Reads mutations of what is valid, until `isOver`. */
 export function fuzzDecoder(
   target: Target,
@@ -48,37 +52,46 @@ export function fuzzDecoder(
   for (; !isOver(inputs) && failures.length < failuresMax; inputs += 1) {
     const input = mutated(random, target.valid(random), target.valid(random));
     const beganMs = performance.now();
-    try {
-      const value = target.read(input);
-      if (inheritsFromInput(value, depthMax))
-        throw new TypeError("What was read inherits from something that came with it.");
-      if (inputs % checkEvery === 0) target.check?.();
-    } catch (thrown) {
-      if (target.refuses(thrown)) refused += 1;
-      else
-        failures.push({
-          what: thrown instanceof Error ? `${thrown}\n${thrown.stack}` : String(thrown),
-          input: shown(input),
-        });
-    }
-    const changed = changedPrototype();
-    if (changed !== undefined)
-      failures.push({ what: `${changed}.prototype has changed by then.`, input: shown(input) });
+    const outcome = outcomeOf(target, input);
     const tookMs = performance.now() - beganMs;
     slowestMs = Math.max(slowestMs, tookMs);
-    if (tookMs > readLimitMs)
-      failures.push({ what: `It took ${Math.round(tookMs)} ms.`, input: shown(input) });
+    if (outcome === "refused") refused += 1;
+    const wrong = outcome === "read" || outcome === "refused" ? [] : [outcome];
+    if (tookMs > readLimitMs) wrong.push(`It took ${Math.round(tookMs)} ms.`);
+    if (inputs % checkEvery === 0 || inherited.hasOtherNames) wrong.push(...leftBehind(target));
+    failures.push(...wrong.map((what) => ({ what, input: shown(input) })));
   }
+  // By what came last.
+  if (failures.length === 0)
+    failures.push(...leftBehind(target).map((what) => ({ what, input: "one of the last" })));
   return { target: target.name, inputs, refused, slowestMs, failures };
 }
 
-const builtIns = [Object, Array, Map, Function];
-const ownNames = new Map(builtIns.map((one) => [one.name, Reflect.ownKeys(one.prototype).length]));
-const depthMax = 6;
+/** What is wrong, where something is. */
+function outcomeOf(target: Target, input: Input): "read" | "refused" | (string & {}) {
+  let value: unknown;
+  try {
+    value = target.read(input);
+  } catch (thrown) {
+    return target.refuses(thrown) ? "refused" : shownError(thrown);
+  }
+  const isTainted = inheritsFromInput(value, depthMax);
+  return isTainted ? "What was read inherits from something that came with it." : "read";
+}
 
-/** What all values inherit must stay as it is, whatever becomes of the input. */
-function changedPrototype(): string | undefined {
-  return builtIns.find((one) => Reflect.ownKeys(one.prototype).length !== ownNames.get(one.name))?.name;
+/** What must stay as it is, whatever becomes of the input. Not for the target to refuse. */
+function leftBehind(target: Target): string[] {
+  const changes = inherited.changes().map((what) => `${what} has changed by then.`);
+  try {
+    target.check?.();
+    return changes;
+  } catch (thrown) {
+    return [...changes, shownError(thrown)];
+  }
+}
+
+function shownError(thrown: unknown): string {
+  return thrown instanceof Error ? `${thrown}\n${thrown.stack}` : String(thrown);
 }
 
 /** Nothing that was read inherits from what came with it. */
