@@ -5,7 +5,8 @@ import { until } from "./wait.ts";
 const root = join(import.meta.dir, "../..");
 const startLimitMs = 60_000;
 const stopLimitMs = 60_000;
-const entriesMax = 5_000;
+/** Of its log, what is kept: the last of it. */
+export const entriesMax = 5_000;
 const startAttemptsMax = 3;
 /** All that run: they end with the process that started them. */
 const running = new Set<Bun.Subprocess>();
