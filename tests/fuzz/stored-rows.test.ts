@@ -3,7 +3,7 @@ import { type Client, createClient, type InValue } from "@libsql/client";
 import { object } from "stateful-objects";
 import { encodeRecord, encodeValue } from "../../infra/storage/storage-codec.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
-import { adminToken } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { SeededRandom, seedFrom } from "../support/seeded-random.ts";
 import { tellTrust } from "../support/trust-line.ts";
 import { mutated, randomText } from "./mutation.ts";

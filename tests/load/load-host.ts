@@ -2,10 +2,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { adminToken } from "../support/admin-token.ts";
 import { HostProcess } from "../support/host-process.ts";
 import { until } from "../support/wait.ts";
 
-const adminToken = "a-token-that-only-loads-use";
 const pageBytes = 4096;
 const sampleEveryMs = 100;
 const collections = 3;
