@@ -29,6 +29,16 @@ test("so is a value that inherits from what came with it", () => {
   expect(failuresOf({ read })[0]).toBe("What was read inherits from something that came with it.");
 });
 
+test("what was read may refer to itself, again and again", () => {
+  const all: unknown[] = [];
+  for (let count = 0; count < 50; count += 1)
+    all.push(
+      all,
+      Array.from({ length: 50 }, () => all),
+    );
+  expect(failuresOf({ read: () => all })).toEqual([]);
+});
+
 test.each(
   [Object, Array, String, Function, Map, Set, Promise].map((one) => [one.name, one.prototype] as const),
 )("so is something that is added to what every %s inherits, or replaced there", (name, prototype) => {

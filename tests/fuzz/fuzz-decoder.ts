@@ -39,7 +39,8 @@ const shownLengthMax = 4000;
 const checkEvery = 50;
 
 const inherited = new WhatAllInherit();
-const depthMax = 6;
+/** Values of one input. */
+const lookedAtMax = 10_000;
 
 /** Reads mutations of what is valid, until `isOver`. */
 export function fuzzDecoder(
@@ -75,7 +76,7 @@ function outcomeOf(target: Target, input: Input): "read" | "refused" | (string &
   } catch (thrown) {
     return target.refuses(thrown) ? "refused" : shownError(thrown);
   }
-  const isTainted = inheritsFromInput(value, depthMax);
+  const isTainted = inheritsFromInput(value);
   return isTainted ? "What was read inherits from something that came with it." : "read";
 }
 
@@ -94,15 +95,24 @@ function shownError(thrown: unknown): string {
   return thrown instanceof Error ? `${thrown}\n${thrown.stack}` : String(thrown);
 }
 
-/** Nothing that was read inherits from what came with it. */
-function inheritsFromInput(value: unknown, depth: number): boolean {
-  if (typeof value !== "object" || value === null || depth === 0) return false;
-  const inherited: unknown = Object.getPrototypeOf(value);
-  if (typeof inherited === "object" && inherited !== null && !Object.hasOwn(inherited, "constructor"))
-    return true;
-  const members =
-    value instanceof Map ? [...value.values()] : ArrayBuffer.isView(value) ? [] : Object.values(value);
-  return members.slice(0, 50).some((member) => inheritsFromInput(member, depth - 1));
+/** Whether something that was read inherits from what came with it. Each value is looked at once: they may refer to each other in circles. */
+function inheritsFromInput(read: unknown): boolean {
+  const found = new Set([read]);
+  // A Set goes on to what is added to it meanwhile.
+  for (const value of found) {
+    if (typeof value !== "object" || value === null) continue;
+    const inherited: unknown = Object.getPrototypeOf(value);
+    if (typeof inherited === "object" && inherited !== null && !Object.hasOwn(inherited, "constructor"))
+      return true;
+    for (const member of membersOf(value)) if (found.size < lookedAtMax) found.add(member);
+  }
+  return false;
+}
+
+function membersOf(value: object): readonly unknown[] {
+  if (value instanceof Map) return [...value.keys(), ...value.values()];
+  if (value instanceof Set) return [...value];
+  return ArrayBuffer.isView(value) ? [] : Object.values(value);
 }
 
 function shown(input: Input): string {
