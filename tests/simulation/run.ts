@@ -1,6 +1,7 @@
 import { Caller } from "./clients/caller.ts";
 import { Listener } from "./clients/listener.ts";
 import { echoLimitMs, Talker } from "./clients/talker.ts";
+import { AlarmSetter } from "./clients/alarm-setter.ts";
 import type { Operation } from "./checks/history.ts";
 import { MemoCheck } from "./checks/memo-check.ts";
 import { judgeOrder } from "./checks/order-check.ts";
@@ -35,6 +36,9 @@ export interface RunResult {
   readonly heard: number;
   /** Messages of sockets that came back. */
   readonly echoed: number;
+  /** Alarms that were acknowledged, and how often a handler of one began. */
+  readonly alarms: number;
+  readonly rings: number;
   readonly accepts: number;
   readonly activations: number;
   readonly transactions: number;
@@ -61,7 +65,13 @@ const sums = ["ledger/a", "ledger/b", "vault/a"];
 const topical = ["ledger/a", "ledger/b"];
 const objects = [...sums, "memo/a"];
 const movable = [...objects, "talk/a"];
+/** An alarm rings within this time once all is quiet: it may have been set for 9 s from then, and cut off several times before. */
+const alarmsLimitMs = 60_000;
 const regions = ["iad", "ams", "nrt"];
+
+/** Of all runs. */
+const alarmsShare = 0.35;
+const chimes = ["chime/a", "chime/b"];
 
 /** The settings of a seed. */
 export function settingsOf(seed: number): WorldSettings {
@@ -74,6 +84,8 @@ export function settingsOf(seed: number): WorldSettings {
     hasReplica: random.isLucky(0.3),
     ...weatherOf(random.next()),
     endsDark: random.isLucky(0.4),
+    // By a chance of its own, so that nothing else of a seed depends on it.
+    hasAlarms: new SeededRandom(seed ^ 0xa1a4).isLucky(alarmsShare),
   };
 }
 
@@ -90,6 +102,7 @@ export class Run {
   readonly #callers: Caller[];
   readonly #listeners: Listener[];
   readonly #talkers: Talker[];
+  readonly #setters: readonly AlarmSetter[];
   readonly #topics: TopicCheck;
   readonly #player: FaultPlayer;
   readonly #faults: readonly Fault[];
@@ -115,7 +128,7 @@ export class Run {
     this.#endMs = options.faultsEndMs ?? faultsEndMs;
     const stage = {
       hosts: [...this.#world.hosts.keys()],
-      objects: movable,
+      objects: settings.hasAlarms ? [...movable, ...chimes] : movable,
       fromMs: startMs,
       toMs: faultsEndMs - 1_000,
     };
@@ -134,6 +147,14 @@ export class Run {
       const place = world.clientPlace(`talker-${index + 1}`, region);
       return new Talker({ world, random: this.#random.fork(), place, object: "talk/a" });
     });
+    const setters = settings.hasAlarms ? regions.slice(1) : [];
+    this.#setters = setters.map((region, index) => this.#alarmSetter(`setter-${index + 1}`, region));
+  }
+
+  #alarmSetter(name: string, region: string): AlarmSetter {
+    const world = this.#world;
+    const own = { random: this.#random.fork(), place: world.clientPlace(name, region) };
+    return new AlarmSetter({ world, ...own, objects: chimes, check: world.alarms });
   }
 
   run(): RunResult {
@@ -144,6 +165,7 @@ export class Run {
     for (const caller of this.#callers) caller.start();
     for (const listener of this.#listeners) listener.start();
     for (const talker of this.#talkers) talker.start();
+    for (const setter of this.#setters) setter.start();
     scheduler.runUntil(this.#endMs);
     this.#world.journal("— the faults stop");
     this.#player.end();
@@ -166,16 +188,33 @@ export class Run {
     for (const each of missing)
       this.#world.violation("healing", `${each} was not served within ${healLimitMs} ms`);
     for (const caller of this.#callers) caller.stop();
-    for (const talker of this.#talkers) talker.stop();
+    for (const one of [...this.#talkers, ...this.#setters]) one.stop();
     // What was asked last has the time to be answered; then all is quiet, and everything is read once more.
-    this.#waitFor(() => this.#callers.every(({ isIdle }) => isIdle), answerLimitMs);
+    const asked = [...this.#callers, ...this.#setters];
+    this.#waitFor(() => asked.every(({ isIdle }) => isIdle), answerLimitMs);
     this.#waitFor(() => this.#talkers.every(({ isAnswered }) => isAnswered), echoLimitMs);
     for (const talker of this.#talkers) talker.judge();
     if (this.#world.settings.endsDark) this.#restartAll();
     for (const key of sums) this.#readAtLast(key);
     this.#waitFor(() => this.#applied.size === sums.length && this.#haveHeardAll(), quietLimitMs);
+    this.#awaitAlarms();
     for (const key of sums)
       if (!this.#applied.has(key)) this.#world.violation("healing", `${key} cannot be read in the end`);
+  }
+
+  /** Each that was acknowledged rings, the latest of them some time from now. */
+  #awaitAlarms(): void {
+    const [setter] = this.#setters;
+    if (setter === undefined) return;
+    const { alarms } = this.#world;
+    // To ask them for something would wake them, and they are to wake by themselves.
+    this.#waitFor(() => alarms.haveAllRung, alarmsLimitMs);
+    alarms.judgeUnasked();
+    let isOver = false;
+    for (const key of chimes) setter.read(key, () => isOver || alarms.isWhole(key));
+    this.#waitFor(() => chimes.every((key) => alarms.isWhole(key)), alarmsLimitMs);
+    isOver = true;
+    for (const key of chimes) alarms.judge(key);
   }
 
   /** Whatever was in memory alone is gone. */
@@ -308,7 +347,7 @@ export class Run {
   }
 
   #result(): RunResult {
-    const { scheduler, settings, violations, primary, oneCopy, lines } = this.#world;
+    const { scheduler, settings, violations, primary, oneCopy, alarms, lines } = this.#world;
     const answered = this.#operations.filter(({ outcome }) => outcome.kind === "answered").length;
     const unknown = this.#operations.filter(({ outcome }) => outcome.kind === "unknown").length;
     return {
@@ -316,6 +355,7 @@ export class Run {
       ...{ operations: this.#operations.length, answered, unknown, undecided: this.#undecided },
       ...{ faultCounts: Object.fromEntries(this.#player.counts), heard: this.#topics.heard },
       echoed: this.#talkers.reduce((sum, { echoed }) => sum + echoed, 0),
+      ...{ alarms: alarms.told, rings: alarms.rings },
       ...{ accepts: oneCopy.accepts, activations: oneCopy.activations, transactions: primary.transactions },
       ...{ steps: scheduler.steps, virtualMs: scheduler.nowMs, healedMs: this.#healedMs },
       faultsEndMs: this.#endMs,

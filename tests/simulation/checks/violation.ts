@@ -16,6 +16,7 @@ export type ViolationKind =
   | "memory"
   | "sockets"
   | "topics"
+  | "alarms"
   | "bugs"
   | "healing";
 

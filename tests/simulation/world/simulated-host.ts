@@ -6,7 +6,7 @@ import { HintConnection } from "../../../infra/lease/hint-connection.ts";
 import { LibsqlDirectory } from "../../../infra/lease/libsql-directory.ts";
 import type { Log, LogFields } from "../../../infra/lib/log.ts";
 import { adminToken } from "../../support/admin-token.ts";
-import { simulatedClasses } from "../classes.ts";
+import { simulatedClasses, simulatedClassesWithAlarms } from "../classes.ts";
 import type { Place } from "./connection.ts";
 import { dialler } from "./dial.ts";
 import { type ClockFaults, SimulatedProcess } from "./simulated-process.ts";
@@ -77,7 +77,7 @@ export class SimulatedHost {
     scheduler.enter(process, () => {
       const host = new RunningHost(this.#config(), {
         clock: process.clock,
-        classes: simulatedClasses,
+        classes: this.#world.settings.hasAlarms ? simulatedClassesWithAlarms : simulatedClasses,
         directory: this.#directory(process),
         log: this.#log(),
         network: {
