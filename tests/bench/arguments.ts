@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { numberOption } from "../support/command-options.ts";
 import type { Pace } from "./pace.ts";
 
 export interface Arguments {
@@ -22,13 +23,7 @@ export function readArguments(args: readonly string[]): Arguments {
       json: { type: "string", default: "data/bench.json" },
     },
   });
-  const rounds = number("--rounds", values.rounds, 1, roundsMax);
-  const seconds = number("--seconds", values.seconds, 0.01, secondsMax);
+  const rounds = numberOption("--rounds", values.rounds, { min: 1, max: roundsMax });
+  const seconds = numberOption("--seconds", values.seconds, { min: 0.01, max: secondsMax });
   return { only: values.only, pace: { rounds: Math.round(rounds), seconds }, jsonFile: values.json };
-}
-
-function number(name: string, text: string, min: number, max: number): number {
-  const value = Number(text);
-  if (value >= min && value <= max) return value;
-  throw new Error(`${name} is "${text}"; it must be a number from ${min} to ${max}.`);
 }

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { linesIn } from "../support/text-lines.ts";
 import { type Core, cpuMicrosOf, pinned } from "./cores.ts";
 
 const answerLimitMs = 60_000;
@@ -24,7 +25,7 @@ export class Child<Ready> {
   static async start<Ready>(entry: string, setup: object, core: Core): Promise<Child<Ready>> {
     const command = pinned(core, [process.execPath, join(import.meta.dir, entry), JSON.stringify(setup)]);
     const started = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
-    const lines = linesOf(started.stdout);
+    const lines = linesIn(started.stdout);
     try {
       return new Child(await nextAnswer<Ready>(entry, lines), started, lines);
     } catch (error) {
@@ -63,15 +64,5 @@ async function nextAnswer<Answer>(what: string, lines: AsyncIterator<string>): P
     return JSON.parse(line.value) as Answer; // both ends of the line are in this folder
   } finally {
     clearTimeout(limit);
-  }
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
   }
 }

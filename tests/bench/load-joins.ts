@@ -1,5 +1,5 @@
 import type { Socket } from "bun";
-import { handshakeFor } from "./websocket-frames.ts";
+import { handshakeFor } from "../support/websocket-frames.ts";
 import { converse, setupOf } from "./conversation.ts";
 import type { LoadAnswer, LoadQuestion } from "./load-http.ts";
 

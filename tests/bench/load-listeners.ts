@@ -1,6 +1,13 @@
 import type { Socket } from "bun";
 import { converse, setupOf } from "./conversation.ts";
-import { frameIn, handshakeFor, maskedFrame, pingFrame, pongFrame, textFrame } from "./websocket-frames.ts";
+import {
+  frameIn,
+  handshakeFor,
+  clientFrame,
+  pingFrame,
+  pongFrame,
+  textFrame,
+} from "../support/websocket-frames.ts";
 
 /**
  * Clients of one topic, each on a connection for many (`/-/connect`) over raw TCP. Of what arrives only what a measure asks for
@@ -97,7 +104,7 @@ class Client {
     const { object, topic, presence } = this.#load.setup;
     const since = this.position === undefined ? {} : { since: this.position };
     const asked = { type: "subscribe", id: 1, object, topic, ...since, ...(presence && { presence }) };
-    this.#socket?.write(maskedFrame(JSON.stringify(asked)));
+    this.#socket?.write(clientFrame(JSON.stringify(asked)));
     this.#opened.resolve();
     const rest = bytes.subarray(end + 4);
     if (rest.length > 0) this.#data(rest);

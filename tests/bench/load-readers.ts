@@ -1,7 +1,7 @@
 import type { Socket } from "bun";
 import { converse, setupOf } from "./conversation.ts";
 import { rateDigits } from "./servers/classes.ts";
-import { frameIn, handshakeFor, pingFrame, pongFrame, textFrame } from "./websocket-frames.ts";
+import { frameIn, handshakeFor, pingFrame, pongFrame, textFrame } from "../support/websocket-frames.ts";
 
 /** Clients of a topic's own address over raw TCP, of which some stop to read. Messages begin with their number. */
 export interface Readers {

@@ -1,7 +1,7 @@
 import type { Socket } from "bun";
 import { converse, setupOf } from "./conversation.ts";
 import type { LoadAnswer, LoadQuestion } from "./load-http.ts";
-import { handshakeFor, maskedFrame, pongFrame } from "./websocket-frames.ts";
+import { handshakeFor, clientFrame, pongFrame } from "../support/websocket-frames.ts";
 
 /**
  * WebSocket load over raw TCP. All messages of a run are alike, so what arrives is counted in bytes and never taken
@@ -21,7 +21,7 @@ export interface SocketLoad {
 
 const text = "0123456789abcdefghijklmnopqrstuvwxyz";
 const echoedBytes = 2 + text.length;
-const clientFrame = maskedFrame(text);
+const frame = clientFrame(text);
 /** Publishes under way: the server has one to work on while this process still counts the one before. */
 const publishesMax = 2;
 const connectsAtOnceMax = 100;
@@ -54,8 +54,7 @@ class Connection {
   }
 
   send(): void {
-    if (this.#socket?.write(clientFrame) !== clientFrame.length)
-      fail("A message did not fit into the buffer.");
+    if (this.#socket?.write(frame) !== frame.length) fail("A message did not fit into the buffer.");
   }
 
   #data(bytes: Buffer): void {

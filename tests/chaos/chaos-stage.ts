@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ask } from "../continuity/stage.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { HostProcess } from "../support/host-process.ts";
 import { Sqld } from "../support/sqld.ts";
 import { until } from "../support/wait.ts";
@@ -18,7 +19,6 @@ export const leaseTtlMs = 2_000;
 export const marginMs = leaseTtlMs / 9;
 /** Longest until all is available again after a fault. */
 export const recoveryLimitMs = 60_000;
-const adminToken = "a-token-that-only-tests-use";
 const heartbeatMs = 500;
 const regions = ["iad", "ams", "nrt"];
 const primaryIndex = regions.length;

@@ -1,5 +1,6 @@
 import { type Offence, offenceLines } from "../continuity/offence.ts";
 import type { TopicTotals } from "../continuity/topics/listeners-check.ts";
+import type { Figure } from "../support/trust-line.ts";
 import type { ActResult } from "./act.ts";
 import { type Unavailable, unavailability } from "./availability.ts";
 import type { ChaosPlan } from "./chaos-run.ts";
@@ -87,6 +88,22 @@ export function linesOf(report: ChaosReport): string[] {
   lines.push(`violations: ${violations.length}`, ...offenceLines(violations));
   if (violations.length > 0) lines.push(...journal, `again with: ${report.replay}`);
   return lines;
+}
+
+/** For the output of tests. Of each kind of fault the longest time in which an object was served at no edge. */
+export function figuresOf(report: ChaosReport): Readonly<Record<string, Figure>> {
+  const { operations, topics, histories, unavailable, violations } = report;
+  return {
+    seconds: report.seconds,
+    faults: Object.fromEntries(unavailable.map(({ fault, times }) => [fault, times])),
+    "unavailable at most, ms": unavailable
+      .map(({ fault, objects }) => `${fault} ${objects.worst}`)
+      .join(", "),
+    "operations checked": operations.ok + operations.unknown,
+    ...{ "of unknown outcome": operations.unknown, refused: operations.failed },
+    ...{ histories: histories.checked, undecided: histories.undecided },
+    ...{ "topic messages": topics?.heard ?? 0, violations: violations.length },
+  };
 }
 
 function table(rows: readonly Unavailable[]): string[] {

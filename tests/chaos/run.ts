@@ -1,9 +1,11 @@
 import { parseArgs } from "node:util";
+import { namesOption, numberOption, seedOption } from "../support/command-options.ts";
 import { type ChaosPlan, leftOut, runChaos } from "./chaos-run.ts";
-import { type FaultName, faultNames } from "./fault-names.ts";
+import { faultNames } from "./fault-names.ts";
 import { reasonToSkip } from "./means.ts";
 import { linesOf, replayLine } from "./report.ts";
 
+const minutesMin = 0.01;
 const minutesMax = 10_000;
 
 /**
@@ -17,20 +19,13 @@ function planOf(args: readonly string[]): ChaosPlan & { readonly json: string | 
   const option = { type: "string" } as const;
   const options = { minutes: option, seed: option, faults: option, json: option };
   const { values } = parseArgs({ args: [...args], options });
-  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-  if (!Number.isInteger(seed) || seed < 0)
-    throw new Error(`--seed is "${values.seed}"; it must be a whole number of 0 or more.`);
-  const minutes = Number(values.minutes ?? 3);
-  if (!(minutes > 0 && minutes <= minutesMax))
-    throw new Error(`--minutes is "${values.minutes}"; it must be a number up to ${minutesMax}.`);
-  const faults = values.faults?.split(",").map(nameOf) ?? faultNames;
-  return { seed, seconds: minutes * 60, faults, json: values.json };
-}
-
-function nameOf(text: string): FaultName {
-  const found = faultNames.find((name) => name === text);
-  if (found === undefined) throw new Error(`"${text}" is none of ${faultNames.join(", ")}.`);
-  return found;
+  const minutes = numberOption("--minutes", values.minutes ?? "3", { min: minutesMin, max: minutesMax });
+  return {
+    seed: seedOption("--seed", values.seed),
+    seconds: minutes * 60,
+    faults: namesOption("--faults", values.faults, faultNames),
+    json: values.json,
+  };
 }
 
 const { json, ...plan } = planOf(process.argv.slice(2));

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
 import { t } from "elysia";
 import { object, topic } from "stateful-objects";
 import { type Client, type ConnectOptions, connect, type Gap } from "../../apps/client/index.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { until } from "../support/wait.ts";
 import { Ear } from "./ear.ts";
@@ -41,7 +42,6 @@ const hall = object("hall", {
   )
   .ws("/echo", { message: (ws, text) => void ws.send(`echo ${text}`) });
 
-const adminToken = "a-token-that-only-tests-use";
 let cluster: Cluster;
 beforeAll(async () => {
   cluster = await startCluster({ classes: [hall], regions: ["iad", "ams"], config: { adminToken } });

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { namesOption, seedOption, wholeNumberOption } from "../support/command-options.ts";
 import { built } from "./built.ts";
 import { runLong, faultNames, type LongPlan } from "./long-run.ts";
 import { hostsMax } from "./stage.ts";
@@ -12,31 +13,15 @@ function planOf(args: readonly string[]): LongPlan {
   const option = { type: "string" } as const;
   const options = { seconds: option, hosts: option, clients: option, seed: option, faults: option };
   const { values } = parseArgs({ args: [...args], options });
+  const { seconds = "60", hosts = "3", clients = "12" } = values;
+  const possible = faultNames.filter((name) => built.moves || (name !== "move" && name !== "drain"));
   return {
-    seconds: number("--seconds", values.seconds, 60, 1_000_000),
-    hosts: number("--hosts", values.hosts, 3, hostsMax),
-    clients: number("--clients", values.clients, 12, 500),
-    seed: number("--seed", values.seed, Math.floor(Math.random() * 2 ** 31), 2 ** 32 - 1),
-    faults: faultsOf(values.faults),
+    seconds: wholeNumberOption("--seconds", seconds, { min: 1, max: 1_000_000 }),
+    hosts: wholeNumberOption("--hosts", hosts, { min: 1, max: hostsMax }),
+    clients: wholeNumberOption("--clients", clients, { min: 1, max: 500 }),
+    seed: seedOption("--seed", values.seed),
+    faults: values.faults === undefined ? possible : namesOption("--faults", values.faults, faultNames),
   };
-}
-
-function number(name: string, text: string | undefined, fallback: number, max: number): number {
-  if (text === undefined) return fallback;
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw new Error(`${name} is "${text}"; it must be a whole number from 1 to ${max}.`);
-}
-
-function faultsOf(text: string | undefined): LongPlan["faults"] {
-  if (text === undefined)
-    return faultNames.filter((name) => built.moves || (name !== "move" && name !== "drain"));
-  return text.split(",").map((wanted) => {
-    const found = faultNames.find((name) => name === wanted);
-    if (found === undefined)
-      throw new Error(`There is no fault "${wanted}". There are: ${faultNames.join(", ")}.`);
-    return found;
-  });
 }
 
 const plan = planOf(process.argv.slice(2));

@@ -1,3 +1,4 @@
+import { adminToken } from "../support/admin-token.ts";
 import { HostProcess } from "../support/host-process.ts";
 import { Sqld } from "../support/sqld.ts";
 import { until } from "../support/wait.ts";
@@ -10,7 +11,6 @@ export const heartbeatMs = 500;
  * three seconds that was more than an object lets wait, and the sockets were closed for it, as they should be.
  */
 export const leaseTtlMs = 1_000;
-export const adminToken = "a-token-that-only-tests-use";
 const regions = ["iad", "ams", "nrt", "fra", "syd", "gru", "sin", "jnb"];
 export const hostsMax = regions.length;
 const answerLimitMs = 5_000;

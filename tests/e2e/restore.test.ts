@@ -2,13 +2,13 @@ import { afterEach, expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { adminToken } from "../support/admin-token.ts";
 import { HostProcess } from "../support/host-process.ts";
 import { Sqld } from "../support/sqld.ts";
 import { until } from "../support/wait.ts";
 
 /** A backup of the directory put back under hosts that run (L9): real hosts in processes of their own, and a real server. */
 const leaseTtlMs = 1_500;
-const adminToken = "a-token-that-only-tests-use";
 const cleanups: (() => Promise<unknown>)[] = [];
 
 afterEach(async () => {

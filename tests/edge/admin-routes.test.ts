@@ -4,10 +4,10 @@ import { t } from "elysia";
 import { object } from "stateful-objects";
 import { systemRequest } from "../../infra/host/system-calls.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { until } from "../support/wait.ts";
 
-const token = "a-token-that-only-tests-use";
 const packr = new Packr({ structuredClone: true, moreTypes: true, useBigIntExtension: true });
 
 const box = object("box", { state: () => ({ seen: new Map<string, number>(), calls: 0 }) })
@@ -59,7 +59,7 @@ const ticker = object("ticker", {
 let cluster: Cluster;
 beforeAll(async () => {
   const classes = [box, queue, strange, ticker];
-  cluster = await startCluster({ classes, regions: ["iad", "ams"], config: { adminToken: token } });
+  cluster = await startCluster({ classes, regions: ["iad", "ams"], config: { adminToken } });
 });
 afterAll(() => cluster?.stop());
 
@@ -72,7 +72,7 @@ interface AdminInit extends RequestInit {
 
 function admin(
   path: string,
-  { region = "iad", json, accept, bearer = token, ...init }: AdminInit = {},
+  { region = "iad", json, accept, bearer = adminToken, ...init }: AdminInit = {},
 ): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set("authorization", `Bearer ${bearer}`);
@@ -89,7 +89,7 @@ const codeOf = async (response: Response) => `${response.status} ${(await respon
 
 test("figures are for whoever scrapes them, with their kinds", async () => {
   const answer = await fetch(cluster.url("iad", "/-/metrics"), {
-    headers: { authorization: `Bearer ${token}` },
+    headers: { authorization: `Bearer ${adminToken}` },
   });
   expect(answer.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
   const lines = (await answer.text()).split("\n");
@@ -98,7 +98,7 @@ test("figures are for whoever scrapes them, with their kinds", async () => {
   expect(lines.filter((line) => /^stateful_[a-z_]+ \d+$/.test(line)).length).toBeGreaterThanOrEqual(8);
   const put = await fetch(cluster.url("iad", "/-/metrics"), {
     method: "POST",
-    headers: { authorization: `Bearer ${token}` },
+    headers: { authorization: `Bearer ${adminToken}` },
   });
   expect(put.status).toBe(404);
 });
@@ -116,10 +116,10 @@ describe("who is let in", () => {
     const spellings = [
       "",
       "Bearer",
-      `Basic ${token}`,
-      token,
-      `Bearer ${token}x`,
-      `Bearer ${token.slice(1)}`,
+      `Basic ${adminToken}`,
+      adminToken,
+      `Bearer ${adminToken}x`,
+      `Bearer ${adminToken.slice(1)}`,
       "Bearer x",
     ];
     for (const authorization of spellings) {
@@ -134,7 +134,7 @@ describe("who is let in", () => {
   });
 
   test("the scheme is spelled as one likes", async () => {
-    const headers = { authorization: `bEARER  ${token}` };
+    const headers = { authorization: `bEARER  ${adminToken}` };
     expect((await fetch(cluster.url("iad", "/-/alarms"), { headers })).status).toBe(200);
   });
 
@@ -143,7 +143,7 @@ describe("who is let in", () => {
     try {
       for (const headers of [
         {},
-        { authorization: `Bearer ${token}` },
+        { authorization: `Bearer ${adminToken}` },
         { authorization: "Bearer undefined" },
       ]) {
         const response = await fetch(shut.url("iad", "/-/objects/box/a/state"), {
@@ -161,19 +161,19 @@ describe("who is let in", () => {
   test("E34 outside dev anybody is told where an object lives, and only an operator why", async () => {
     const shut = await startCluster({
       ...{ classes: [box], regions: ["iad", "ams"] },
-      config: { adminToken: token, isDev: false },
+      config: { adminToken, isDev: false },
     });
     try {
       await fetch(shut.url("iad", "/box/seen"));
       const explained = async (region: string, headers = {}) =>
         (await fetch(shut.url(region, "/-/explain/box/seen"), { headers })).json();
       for (const region of ["iad", "ams"]) {
-        for (const authorization of ["", "Bearer", `Bearer ${token}x`, `Basic ${token}`]) {
+        for (const authorization of ["", "Bearer", `Bearer ${adminToken}x`, `Basic ${adminToken}`]) {
           const told = await explained(region, authorization === "" ? {} : { authorization });
           expect(Object.keys(told).sort()).toEqual(["askedFrom", "object", "owner"]);
           expect(told.owner).toMatchObject({ region: "iad" });
         }
-        const whole = await explained(region, { authorization: `Bearer ${token}` });
+        const whole = await explained(region, { authorization: `Bearer ${adminToken}` });
         expect(whole.candidates.map((each: { load: number }) => typeof each.load)).toEqual([
           "number",
           "number",
@@ -193,9 +193,9 @@ describe("who is let in", () => {
 
   test("the token is in no log", async () => {
     await admin("/-/objects/box/log/storage?key=a", { json: 1 });
-    await admin("/-/objects/box/log/state", { bearer: `${token}-wrong` });
+    await admin("/-/objects/box/log/state", { bearer: `${adminToken}-wrong` });
     expect(cluster.entries.some(({ event }) => event === "admin.call")).toBe(true);
-    expect(Bun.inspect(cluster.entries, { depth: 20 })).not.toContain(token);
+    expect(Bun.inspect(cluster.entries, { depth: 20 })).not.toContain(adminToken);
   });
 });
 
@@ -395,7 +395,7 @@ describe("a client reaches the author's class and nothing else", () => {
         ]) {
           for (const method of ["GET", "POST", "PUT", "DELETE"]) {
             const headers = {
-              authorization: `Bearer ${token}`,
+              authorization: `Bearer ${adminToken}`,
               "x-system": "1",
               "is-system": "true",
               "stateful-system": "1",
@@ -415,13 +415,13 @@ describe("a client reaches the author's class and nothing else", () => {
     const own = await startCluster({
       classes: [named],
       regions: ["iad", "ams"],
-      config: { adminToken: token },
+      config: { adminToken },
     });
     try {
       for (const region of ["iad", "ams"]) {
         expect(await (await fetch(own.url(region, "/named/a/state"))).text()).toBe("mine");
         expect(await (await fetch(own.url(region, "/named/a/storage?key=a"))).text()).toBe("mine too");
-        const headers = { authorization: `Bearer ${token}`, ...{ accept: "application/json" } };
+        const headers = { authorization: `Bearer ${adminToken}`, ...{ accept: "application/json" } };
         expect(await (await fetch(own.url(region, "/-/objects/named/a/state"), { headers })).json()).toEqual(
           {},
         );
@@ -452,10 +452,10 @@ test("a state that cannot be encoded is described in JSON, and refused otherwise
   const checked = await startCluster({
     classes: [strange],
     regions: ["iad"],
-    config: { adminToken: token, isDev: false },
+    config: { adminToken, isDev: false },
   });
   try {
-    const headers = { authorization: `Bearer ${token}` };
+    const headers = { authorization: `Bearer ${adminToken}` };
     const url = checked.url("iad", "/-/objects/strange/a/state");
     const described = await fetch(url, { headers: { ...headers, accept: "application/json" } });
     expect(await described.json()).toEqual({ run: { Function: "run" }, big: { BigInt: "1" } });
@@ -528,12 +528,12 @@ test("a host that is going away passes calls on to another, as it does with othe
   const leaving = await startCluster({
     classes: [box],
     regions: ["iad", "ams"],
-    config: { adminToken: token },
+    config: { adminToken },
   });
   try {
     await fetch(leaving.url("iad", "/box/a"));
     await leaving.host("iad").stop();
-    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+    const headers = { authorization: `Bearer ${adminToken}`, "content-type": "application/json" };
     const put = () =>
       fetch(leaving.url("ams", "/-/objects/box/a/storage?key=k"), { method: "PUT", headers, body: "1" });
     await until("ams has taken it over", async () => (await put()).status === 204);

@@ -1,5 +1,6 @@
 import type { SeededRandom } from "../support/seeded-random.ts";
 import { type Input, mutated } from "./mutation.ts";
+import { WhatAllInherit } from "./what-all-inherit.ts";
 
 /** Something that reads what comes from outside. */
 export interface Target {
@@ -37,6 +38,10 @@ const shownLengthMax = 4000;
 /** How often what a target may have left behind is looked for. */
 const checkEvery = 50;
 
+const inherited = new WhatAllInherit();
+/** Values of one input. */
+const lookedAtMax = 10_000;
+
 /** Reads mutations of what is valid, until `isOver`. */
 export function fuzzDecoder(
   target: Target,
@@ -48,48 +53,66 @@ export function fuzzDecoder(
   for (; !isOver(inputs) && failures.length < failuresMax; inputs += 1) {
     const input = mutated(random, target.valid(random), target.valid(random));
     const beganMs = performance.now();
-    try {
-      const value = target.read(input);
-      if (inheritsFromInput(value, depthMax))
-        throw new TypeError("What was read inherits from something that came with it.");
-      if (inputs % checkEvery === 0) target.check?.();
-    } catch (thrown) {
-      if (target.refuses(thrown)) refused += 1;
-      else
-        failures.push({
-          what: thrown instanceof Error ? `${thrown}\n${thrown.stack}` : String(thrown),
-          input: shown(input),
-        });
-    }
-    const changed = changedPrototype();
-    if (changed !== undefined)
-      failures.push({ what: `${changed}.prototype has changed by then.`, input: shown(input) });
+    const outcome = outcomeOf(target, input);
     const tookMs = performance.now() - beganMs;
     slowestMs = Math.max(slowestMs, tookMs);
-    if (tookMs > readLimitMs)
-      failures.push({ what: `It took ${Math.round(tookMs)} ms.`, input: shown(input) });
+    if (outcome === "refused") refused += 1;
+    const wrong = outcome === "read" || outcome === "refused" ? [] : [outcome];
+    if (tookMs > readLimitMs) wrong.push(`It took ${Math.round(tookMs)} ms.`);
+    if (inputs % checkEvery === 0 || inherited.hasOtherNames) wrong.push(...leftBehind(target));
+    failures.push(...wrong.map((what) => ({ what, input: shown(input) })));
   }
+  // By what came last.
+  if (failures.length === 0)
+    failures.push(...leftBehind(target).map((what) => ({ what, input: "one of the last" })));
   return { target: target.name, inputs, refused, slowestMs, failures };
 }
 
-const builtIns = [Object, Array, Map, Function];
-const ownNames = new Map(builtIns.map((one) => [one.name, Reflect.ownKeys(one.prototype).length]));
-const depthMax = 6;
-
-/** What all values inherit must stay as it is, whatever becomes of the input. */
-function changedPrototype(): string | undefined {
-  return builtIns.find((one) => Reflect.ownKeys(one.prototype).length !== ownNames.get(one.name))?.name;
+/** What is wrong, where something is. */
+function outcomeOf(target: Target, input: Input): "read" | "refused" | (string & {}) {
+  let value: unknown;
+  try {
+    value = target.read(input);
+  } catch (thrown) {
+    return target.refuses(thrown) ? "refused" : shownError(thrown);
+  }
+  const isTainted = inheritsFromInput(value);
+  return isTainted ? "What was read inherits from something that came with it." : "read";
 }
 
-/** Nothing that was read inherits from what came with it. */
-function inheritsFromInput(value: unknown, depth: number): boolean {
-  if (typeof value !== "object" || value === null || depth === 0) return false;
-  const inherited: unknown = Object.getPrototypeOf(value);
-  if (typeof inherited === "object" && inherited !== null && !Object.hasOwn(inherited, "constructor"))
-    return true;
-  const members =
-    value instanceof Map ? [...value.values()] : ArrayBuffer.isView(value) ? [] : Object.values(value);
-  return members.slice(0, 50).some((member) => inheritsFromInput(member, depth - 1));
+/** What must stay as it is, whatever becomes of the input. Not for the target to refuse. */
+function leftBehind(target: Target): string[] {
+  const changes = inherited.changes().map((what) => `${what} has changed by then.`);
+  try {
+    target.check?.();
+    return changes;
+  } catch (thrown) {
+    return [...changes, shownError(thrown)];
+  }
+}
+
+function shownError(thrown: unknown): string {
+  return thrown instanceof Error ? `${thrown}\n${thrown.stack}` : String(thrown);
+}
+
+/** Whether something that was read inherits from what came with it. Each value is looked at once: they may refer to each other in circles. */
+function inheritsFromInput(read: unknown): boolean {
+  const found = new Set([read]);
+  // A Set goes on to what is added to it meanwhile.
+  for (const value of found) {
+    if (typeof value !== "object" || value === null) continue;
+    const inherited: unknown = Object.getPrototypeOf(value);
+    if (typeof inherited === "object" && inherited !== null && !Object.hasOwn(inherited, "constructor"))
+      return true;
+    for (const member of membersOf(value)) if (found.size < lookedAtMax) found.add(member);
+  }
+  return false;
+}
+
+function membersOf(value: object): readonly unknown[] {
+  if (value instanceof Map) return [...value.keys(), ...value.values()];
+  if (value instanceof Set) return [...value];
+  return ArrayBuffer.isView(value) ? [] : Object.values(value);
 }
 
 function shown(input: Input): string {

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HostProcess } from "../support/host-process.ts";
-import { adminToken } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
 
 /** A host in a process of its own, over a database file, with the classes of `objects/`. */
 export async function withFuzzedHost<T>(use: (host: HostProcess) => Promise<T>): Promise<T> {

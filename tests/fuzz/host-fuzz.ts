@@ -2,9 +2,10 @@ import { readFile } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import type { HostProcess } from "../support/host-process.ts";
 import type { SeededRandom } from "../support/seeded-random.ts";
-import { adminToken } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
+import { handshakeFor } from "../support/websocket-frames.ts";
 import type { FuzzFailure } from "./fuzz-decoder.ts";
 import { httpBytes } from "./http-bytes.ts";
 import { socketPaths, websocketBytes } from "./websocket-bytes.ts";
@@ -21,7 +22,7 @@ export const hostTargets: readonly HostTarget[] = [
   { name: "E1 E10 E13 HTTP over TCP", handshake: () => undefined, bytes: httpBytes },
   {
     name: "E6 E30 frames of WebSockets",
-    handshake: (random) => upgradeOf(random.pick(socketPaths)),
+    handshake: (random) => handshakeFor(random.pick(socketPaths)),
     bytes: (random, handshake = "") => websocketBytes(random, handshake.split(" ", 2)[1] ?? ""),
   },
 ];
@@ -249,16 +250,4 @@ function faultsOf(host: HostProcess): FuzzFailure[] {
 async function memoryMiB(host: HostProcess): Promise<number> {
   const status = await readFile(`/proc/${host.pid}/status`, "utf8").catch(() => ""); // not on every system
   return Math.round(Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024);
-}
-
-function upgradeOf(path: string): string {
-  const fields = [
-    "Host: edge.example",
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Version: 13",
-  ];
-  return [`GET ${path} HTTP/1.1`, ...fields, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""].join(
-    "\r\n",
-  );
 }

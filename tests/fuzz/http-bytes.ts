@@ -1,5 +1,5 @@
 import type { SeededRandom } from "../support/seeded-random.ts";
-import { adminToken } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { mutated, randomText } from "./mutation.ts";
 
 /** What no well-behaved client sends over TCP: requests that are almost right, in every place where one can be wrong. */

@@ -6,7 +6,7 @@ import { objectRef } from "../../infra/lib/object-ref.ts";
 import { presenceTopic } from "../../infra/topics/topic-presence.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { ConnectClient } from "../support/connect-client.ts";
-import { adminToken } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { type RawAnswer, rawRequest } from "../support/raw-client.ts";
 import { SeededRandom, seedFrom } from "../support/seeded-random.ts";
 

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { numberOption, seedOption } from "../support/command-options.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 import { decoderTargets } from "./decoder-targets.ts";
 import { type FuzzFailure, fuzzDecoder } from "./fuzz-decoder.ts";
@@ -13,21 +14,16 @@ import { fuzzHost, hostTargets } from "./host-fuzz.ts";
  * Half of it goes to hosts, over real sockets. A failure is printed with the input that it took; the exit code is 1 then. A seed
  * repeats the inputs of a target in their order, and how far it comes in them is the machine's.
  */
+const minutesMax = 10_000;
 const option = { type: "string" } as const;
 const { values, positionals } = parseArgs({
   options: { minutes: option, only: option },
   allowPositionals: true,
 });
-const seed = number("The seed", positionals[0], Math.floor(Math.random() * 2 ** 31));
-const minutes = number("--minutes", values.minutes, 5);
+const seed = seedOption("The seed", positionals[0]);
+const minutes = numberOption("--minutes", values.minutes ?? "5", { max: minutesMax });
 const isWanted = ({ name }: { readonly name: string }) => name.includes(values.only ?? "");
 const hostShare = 0.5;
-
-function number(what: string, text: string | undefined, fallback: number): number {
-  const value = text === undefined ? fallback : Number(text);
-  if (value >= 0 && value <= 2 ** 32) return value;
-  throw new Error(`${what} is "${text}"; it must be a number from 0 on.`);
-}
 
 function deadline(share: number, targets: number): () => boolean {
   const untilMs = performance.now() + (minutes * 60_000 * share) / targets;

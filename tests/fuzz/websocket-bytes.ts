@@ -1,4 +1,5 @@
 import type { SeededRandom } from "../support/seeded-random.ts";
+import { frameOf } from "../support/websocket-frames.ts";
 import { mutated, randomBytes, randomText } from "./mutation.ts";
 
 /** Where a client's WebSocket begins, and what means something there. */
@@ -27,7 +28,7 @@ function frame(random: SeededRandom, path: string): Uint8Array {
   const isFinal = random.isLucky(0.85);
   const reserved = random.isLucky(0.05) ? random.between(1, 7) << 4 : 0;
   const isMasked = random.isLucky(0.95);
-  return websocketFrame({
+  return frameOf({
     first: (isFinal ? 0x80 : 0) | reserved | opcode,
     payload,
     isMasked,
@@ -51,31 +52,6 @@ function announced(random: SeededRandom, length: number): number {
     2 ** 53,
     length + 1,
     Math.max(0, length - 1),
-  ]);
-}
-
-export interface FrameParts {
-  readonly first: number;
-  readonly payload: Uint8Array;
-  readonly isMasked: boolean;
-  readonly announced: number;
-}
-
-export function websocketFrame({ first, payload, isMasked, announced }: FrameParts): Uint8Array {
-  const head = [first];
-  const mask = isMasked ? 0x80 : 0;
-  if (announced < 126) head.push(mask | announced);
-  else if (announced < 65_536) head.push(mask | 126, announced >> 8, announced & 0xff);
-  else {
-    const long = Buffer.alloc(8);
-    long.writeBigUInt64BE(BigInt(announced));
-    head.push(mask | 127, ...long);
-  }
-  if (!isMasked) return Buffer.concat([Buffer.from(head), payload]);
-  const key = [0x12, 0x34, 0x56, 0x78];
-  return Buffer.concat([
-    Buffer.from([...head, ...key]),
-    payload.map((byte, at) => byte ^ (key[at % 4] ?? 0)),
   ]);
 }
 

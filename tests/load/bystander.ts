@@ -1,5 +1,6 @@
 import { percentileOf } from "../bench/pace.ts";
-import { RawConnection, textFrame, upgradeLines } from "./raw-connection.ts";
+import { clientFrame, upgradeLines } from "../support/websocket-frames.ts";
+import { RawConnection } from "./raw-connection.ts";
 
 export type Phase = "before" | "during" | "after";
 
@@ -96,7 +97,7 @@ export class Bystander {
   }
 }
 
-const echoFrame = textFrame("here?");
+const echoFrame = clientFrame("here?");
 
 async function ask(connection: RawConnection): Promise<string | undefined> {
   const { status, code } = await connection.request(requestLines);

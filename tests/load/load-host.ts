@@ -1,11 +1,11 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { adminToken } from "../support/admin-token.ts";
 import { HostProcess } from "../support/host-process.ts";
 import { until } from "../support/wait.ts";
 
-const adminToken = "a-token-that-only-loads-use";
 const pageBytes = 4096;
 const sampleEveryMs = 100;
 const collections = 3;
@@ -22,6 +22,8 @@ export class LoadHost {
   readonly host: HostProcess;
   /** The most that it has had resident since `forgetPeak`. */
   peakBytes = 0;
+  /** Descriptors that it had open at `forgetPeak`. */
+  #descriptorsBefore = 0;
   readonly #folder: string;
   readonly #sampling: Timer;
 
@@ -46,7 +48,13 @@ export class LoadHost {
       preload: join(import.meta.dir, "observe.ts"),
       runner,
     });
-    await host.run();
+    try {
+      await host.run();
+    } catch (error) {
+      await host.kill();
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
     return new LoadHost(host, folder);
   }
 
@@ -60,6 +68,16 @@ export class LoadHost {
 
   forgetPeak(): void {
     this.peakBytes = this.residentBytes;
+    this.#descriptorsBefore = this.#descriptors;
+  }
+
+  /** How many more connections it has open than at `forgetPeak`, as its kernel counts them. */
+  get connections(): number {
+    return this.#descriptors - this.#descriptorsBefore;
+  }
+
+  get #descriptors(): number {
+    return readdirSync(`/proc/${this.host.pid}/fd`).length;
   }
 
   /** What it holds once its garbage is gone. Several times, because finalizers free more after each. */

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { LoadHost } from "./load-host.ts";
-import { linesOf } from "./report.ts";
-import { runScenario } from "./scenario-run.ts";
+import { tellTrust } from "../support/trust-line.ts";
+import { figuresOf, linesOf } from "./report.ts";
+import { runScenario, type ScenarioResult } from "./scenario-run.ts";
 import { fastPublisher } from "./scenarios/fast-publisher.ts";
 import { messageFlood } from "./scenarios/floods.ts";
 import { hugeBodies } from "./scenarios/huge-bodies.ts";
@@ -16,16 +17,21 @@ const all = [
   ...[fastPublisher, messageFlood, idsInMemory],
 ];
 
+const results: ScenarioResult[] = [];
 let host: LoadHost;
 beforeAll(async () => {
   host = await LoadHost.start();
 }, 60_000);
-afterAll(() => host?.stop());
+afterAll(async () => {
+  tellTrust("load, small", figuresOf(results));
+  await host?.stop();
+});
 
 test.each(all.map((scenario) => [scenario.name, scenario] as const))(
   "%s: bounded, refused in words, gone afterwards, and no bystander hurt",
   async (_, scenario) => {
     const result = await runScenario(scenario, "small", host);
+    results.push(result);
     // With all that was seen, where something did not hold.
     expect(result.failures, linesOf(result).join("\n")).toEqual([]);
   },

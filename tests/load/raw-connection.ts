@@ -1,5 +1,5 @@
 import type { Socket } from "bun";
-import { frameIn, pongFrame } from "../bench/websocket-frames.ts";
+import { frameIn, pongFrame } from "../support/websocket-frames.ts";
 
 /** How a host answered: its status, and of a problem document the code. Status 0: the connection ended without an answer. */
 export interface Answer {
@@ -176,32 +176,4 @@ function answerIn(status: number, text: string, headEnd: number): Answer {
   const [, code] = /"code":"(\w+)"/.exec(text.slice(headEnd)) ?? [];
   const [, retryAfter] = /^retry-after: *(\S+)/im.exec(text.slice(0, headEnd)) ?? [];
   return { status, code: status >= 400 ? code : undefined, retryAfter };
-}
-
-/** The first lines of a request that asks for a WebSocket. */
-export function upgradeLines(path: string): string[] {
-  const handshake = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"];
-  return [
-    `GET ${path} HTTP/1.1`,
-    "Host: load.test",
-    ...handshake,
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-  ];
-}
-
-/** A text frame as a client sends it, masked with zeros, which changes nothing. */
-export function textFrame(text: string): Buffer {
-  const payload = Buffer.from(text);
-  return Buffer.concat([frameHead(payload.length), payload]);
-}
-
-function frameHead(length: number): Buffer {
-  const mask = [0, 0, 0, 0];
-  if (length < 126) return Buffer.from([0x81, 0x80 | length, ...mask]);
-  if (length < 65_536) return Buffer.from([0x81, 0x80 | 126, length >> 8, length & 0xff, ...mask]);
-  const head = Buffer.alloc(14);
-  head[0] = 0x81;
-  head[1] = 0x80 | 127;
-  head.writeBigUInt64BE(BigInt(length), 2);
-  return head;
 }

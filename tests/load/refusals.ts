@@ -20,6 +20,16 @@ export function unexplained(tally: Readonly<Record<string, number>>, expected: r
   });
 }
 
+/** The same counts, without what `Tally` says of `Retry-After`. */
+export function plainTally(tally: Readonly<Record<string, number>>): Readonly<Record<string, number>> {
+  const plain: Record<string, number> = {};
+  for (const [key, count] of Object.entries(tally)) {
+    const name = key.replace(retryMark, "");
+    plain[name] = (plain[name] ?? 0) + count;
+  }
+  return plain;
+}
+
 function fault(key: string, lacksRetryAfter: boolean): string | undefined {
   const [, status, code] = /^(\d{3}) (\w+)$/.exec(key) ?? [];
   if (status !== undefined) {

@@ -1,3 +1,5 @@
+import type { Figure } from "../support/trust-line.ts";
+import { plainTally } from "./refusals.ts";
 import type { BystanderFigures } from "./bystander.ts";
 import type { ScenarioResult } from "./scenario-run.ts";
 
@@ -21,6 +23,32 @@ export function linesOf(result: ScenarioResult): string[] {
     `  recovered  after ${result.recoveredMs} ms`,
     ...result.failures.map((failure) => `  ! ${failure}`),
   ];
+}
+
+/** Of all scenarios together, for the output of tests. */
+export function figuresOf(results: readonly ScenarioResult[]): Readonly<Record<string, Figure>> {
+  const met: Record<string, number> = {};
+  for (const { tally } of results)
+    for (const [key, count] of Object.entries(plainTally(tally))) met[key] = (met[key] ?? 0) + count;
+  const most = (of: (result: ScenarioResult) => number) => Math.max(0, ...results.map(of));
+  const bystanders = results.map(({ bystander }) => bystander.during);
+  return {
+    scenarios: results.length,
+    seconds: results.reduce((sum, { seconds }) => sum + seconds, 0),
+    "answers and closes": met,
+    "most memory taken, MiB": most(
+      ({ memory }) => (memory.peakBytes - memory.before.residentBytes) / mebibyte,
+    ),
+    "bystander, answers": bystanders.reduce(
+      (sum, { requests, echoes }) => sum + requests.count + echoes.count,
+      0,
+    ),
+    "bystander waited at most, ms": most(({ bystander }) =>
+      Math.max(bystander.during.requests.maxMs, bystander.during.echoes.maxMs),
+    ),
+    "slowest recovery, ms": most(({ recoveredMs }) => recoveredMs),
+    failures: results.reduce((sum, { failures }) => sum + failures.length, 0),
+  };
 }
 
 /** p50 / p99 / the longest of requests, and of echoes. */

@@ -4,7 +4,7 @@ import type { AttackReport } from "./attack.ts";
 import type { AttackQuestion, AttackSetup } from "./attack-process.ts";
 import { Bystander, type BystanderFigures, type Phase } from "./bystander.ts";
 import { LoadHost, type Memory } from "./load-host.ts";
-import { unexplained } from "./refusals.ts";
+import { plainTally, unexplained } from "./refusals.ts";
 import type { Bound, LoadStage, RunningAttack, Scenario, Size, WantedAttack } from "./scenario.ts";
 
 /** What was seen in one run of a scenario. */
@@ -126,8 +126,8 @@ class ScenarioRun implements LoadStage {
       };
       return { ...result, failures: [...this.#failures, ...this.#faultsOf(result)] };
     } finally {
-      await bystander.stop();
-      for (const attack of this.#attacks) await attack.stop();
+      // Each of them, whatever becomes of another: who is left would go on loading the machine.
+      await Promise.allSettled([bystander.stop(), ...this.#attacks.map((attack) => attack.stop())]);
     }
   }
 
@@ -140,7 +140,10 @@ class ScenarioRun implements LoadStage {
       );
     }
     for (const attack of this.#attacks) {
-      const { tally } = await attack.stop();
+      const { tally } = await attack.stop().catch((error: Error) => {
+        this.#failures.push(`a process of load: ${error.message}`);
+        return nothingMet;
+      });
       for (const [key, count] of Object.entries(tally)) this.#tally[key] = (this.#tally[key] ?? 0) + count;
     }
   }
@@ -171,13 +174,19 @@ class ScenarioRun implements LoadStage {
     );
   }
 
+  #shortfalls(): string[] {
+    return shortfalls(this.#scenario.floors(this), { ...this.#figures, ...plainTally(this.#tally) });
+  }
+
   #faultsOf({ tally, bystander, memory }: Omit<ScenarioResult, "failures">): string[] {
     const { expected, keptMiB = 0 } = this.#scenario;
     const bystanderP99Ms = this.size(this.#scenario.bystanderP99Ms, bystanderP99MsSmall);
-    const faults = unexplained(tally, expected);
+    const faults = [...unexplained(tally, expected), ...this.#shortfalls()];
     for (const phase of ["before", "during", "after"] as const)
       for (const failure of bystander[phase].failures) faults.push(`the bystander, ${phase}: ${failure}`);
     const { requests, echoes } = bystander.during;
+    if (requests.count === 0 || echoes.count === 0)
+      faults.push("the bystander did nothing while the load lasted");
     const slowest = Math.max(requests.p99Ms, echoes.p99Ms);
     if (slowest > bystanderP99Ms)
       faults.push(`the bystander waited ${slowest} ms (p99) where ${bystanderP99Ms} are allowed`);
@@ -196,6 +205,20 @@ class ScenarioRun implements LoadStage {
     return faults;
   }
 }
+
+/** What came to less than the load is meant to be. */
+export function shortfalls(
+  floors: Readonly<Record<string, number>>,
+  seen: Readonly<Record<string, number>>,
+): string[] {
+  return Object.entries(floors)
+    .filter(([name, least]) => !((seen[name] ?? 0) >= least))
+    .map(
+      ([name, least]) => `the load did not come about: ${name} is ${seen[name] ?? 0}, and must be ${least}`,
+    );
+}
+
+const nothingMet: AttackReport = { isDone: true, tally: {}, figures: {} };
 
 class Attacking implements RunningAttack {
   readonly #child: Child<object>;
@@ -227,13 +250,11 @@ class Attacking implements RunningAttack {
     return until("the load is done", look, limitMs);
   }
 
+  /** Rejects where it cannot say any more what it has met; its process ends all the same. */
   async stop(): Promise<AttackReport> {
-    if (!this.#isOver) {
-      await this.report();
-      this.#isOver = true;
-      await this.#child.stop();
-    }
-    return this.#last ?? { isDone: true, tally: {}, figures: {} };
+    if (this.#isOver) return this.#last ?? nothingMet;
+    this.#isOver = true;
+    return this.report().finally(() => this.#child.stop());
   }
 
   async #ask(question: AttackQuestion): Promise<AttackReport> {

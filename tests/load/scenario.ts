@@ -49,6 +49,8 @@ export interface Scenario {
   readonly runner?: readonly string[];
   /** Answers and closes that may come, as `Tally` writes them. */
   readonly expected: readonly string[];
+  /** How much of the load has to have come about: by a figure, an answer or a close, the least. With less the host was not tried. */
+  readonly floors: (stage: LoadStage) => Readonly<Record<string, number>>;
   /** What the host may have resident beyond what it had before: while it lasts. */
   readonly growth: (stage: LoadStage) => Bound;
   /** What objects are meant to keep afterwards, in MiB. Default 0. */

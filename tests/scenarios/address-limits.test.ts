@@ -5,7 +5,7 @@ import { ConnectClient } from "../support/connect-client.ts";
 import { RawClient, rawRequest } from "../support/raw-client.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
-import { adminToken } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
 
 const addressHeader = "x-client-address";
 let release = Promise.withResolvers<void>();

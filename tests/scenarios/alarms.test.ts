@@ -5,6 +5,7 @@ import { object } from "stateful-objects";
 import type { RunningHost } from "../../apps/server/index.ts";
 import { sweepIntervalMs } from "../../infra/storage/alarm-sweeper.ts";
 import { encodeValue } from "../../infra/storage/storage-codec.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { type Cluster, directoryKinds, startCluster } from "../support/cluster.ts";
 import { freePort } from "../support/sqld.ts";
 import { slowest } from "../support/slowness.ts";
@@ -12,7 +13,6 @@ import { until } from "../support/wait.ts";
 import clock, { type Fired } from "./alarm-objects/clock.ts";
 
 const root = join(import.meta.dir, "../..");
-const token = "a-token-that-only-tests-use";
 /** What firing takes, and waking before it: four cold starts on these hosts at the same time, and a little on a fast machine. */
 const firingMsMax = (slowestStartMs: number) => Math.max(500, 4 * slowestStartMs);
 /** How late an alarm may be while a host is there to fire it: until a sweep finds it, with the jitter, and what firing takes. */
@@ -33,7 +33,7 @@ for (const directory of directoryKinds) {
       cluster = await startCluster({
         classes: [clock, plain],
         directory,
-        config: { adminToken: token, leaseTtlMs },
+        config: { adminToken, leaseTtlMs },
       });
       client = createClient({ url: cluster.directoryUrl });
     });
@@ -259,7 +259,7 @@ for (const directory of directoryKinds) {
 
     test("a parked one is listed, and fires when an operator says so", async () => {
       await insert([{ id: "given-up", parked: true }]);
-      const headers = { authorization: `Bearer ${token}` };
+      const headers = { authorization: `Bearer ${adminToken}` };
       const { alarms } = await (await fetch(anyUrl("/-/alarms?parked=1"), { headers })).json();
       expect(alarms).toContainEqual(
         expect.objectContaining({
@@ -301,7 +301,7 @@ for (const directory of directoryKinds) {
 
     async function storage(...args: string[]): Promise<{ readonly text: string; readonly exitCode: number }> {
       const command = [process.execPath, "apps/cli/storage.ts", ...args, "--url", anyUrl("")];
-      const env = { ...process.env, STATEFUL_ADMIN_TOKEN: token };
+      const env = { ...process.env, STATEFUL_ADMIN_TOKEN: adminToken };
       const spawned = Bun.spawn(command, { cwd: root, env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
       const text = await new Response(spawned.stdout).text();
       return { text, exitCode: await spawned.exited };

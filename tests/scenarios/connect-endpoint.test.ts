@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { object, type Topics } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
-import { adminToken, moveObject } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
+import { moveObject } from "../support/move-object.ts";
 import { ConnectClient } from "../support/connect-client.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { SocketClient } from "../support/socket-client.ts";

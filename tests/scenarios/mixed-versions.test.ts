@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, spyOn, test } from "bun:test";
 import { object, topic } from "stateful-objects";
 import { movePurpose } from "../../infra/edge/move-channel.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { ConnectClient } from "../support/connect-client.ts";
 import { until } from "../support/wait.ts";
@@ -16,7 +17,6 @@ const ranges = new Map([
   ["fra", { oldest: 1, newest: 1 }],
   ["nrt", { oldest: 3, newest: 4 }],
 ]);
-const token = "a-token-that-only-tests-use";
 const talk = object("talk", {
   state: () => ({ n: 0 }),
   topics: { said: topic({ history: { count: 10 }, subscribe: "anyone" }) },
@@ -36,7 +36,7 @@ beforeAll(async () => {
   cluster = await startCluster({
     classes: [talk, distant],
     regions: [...ranges.keys()],
-    config: { adminToken: token },
+    config: { adminToken },
     linkVersionsOf: (region) => ranges.get(region),
   });
 });
@@ -109,7 +109,7 @@ test("P2 placement chooses no host that the edge cannot talk to", async () => {
 
 test("P10 L7 no move is offered to a host that may not understand it, and the object lives on", async () => {
   await answer("iad", "/talk/stays", { method: "POST" });
-  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const headers = { authorization: `Bearer ${adminToken}`, "content-type": "application/json" };
   for (const region of ["fra", "nrt"]) {
     const body = JSON.stringify({ region });
     const refused = await answer("iad", "/-/objects/talk/stays/move", { method: "POST", headers, body });
@@ -137,7 +137,7 @@ test("L7 a target that turns out not to know moves refuses the offer, and the ob
       throw new StatefulError("bad_request", `This version does not know channels for "${purpose}".`);
     return serve(open, purpose, head);
   });
-  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const headers = { authorization: `Bearer ${adminToken}`, "content-type": "application/json" };
   const body = JSON.stringify({ region: "ams" });
   const refused = await answer("iad", "/-/objects/talk/offered/move", { method: "POST", headers, body });
   expect(refused.status).toBeGreaterThanOrEqual(400);

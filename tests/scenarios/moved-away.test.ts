@@ -1,10 +1,10 @@
 import { afterEach, expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { objectRef } from "../../infra/lib/object-ref.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { until } from "../support/wait.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 
-const adminToken = "a-token-that-only-tests-use";
 let cluster: Cluster | undefined;
 afterEach(() => cluster?.stop());
 

@@ -3,12 +3,11 @@ import { object } from "stateful-objects";
 import { MovesIn } from "../../infra/host/moves-in.ts";
 import { processOfSession } from "../../infra/lease/session-id.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
+import { adminToken } from "../support/admin-token.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { RequestLoad } from "../support/request-load.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
-
-const adminToken = "a-token-that-only-tests-use";
 
 const counters = (["memory", "snapshot", "storage"] as const).map((durability) =>
   object(durability, { state: () => ({ n: 0 }), durability })

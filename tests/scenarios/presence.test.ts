@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { type Cluster, startCluster } from "../support/cluster.ts";
-import { adminToken, moveObject } from "../support/move-object.ts";
+import { adminToken } from "../support/admin-token.ts";
+import { moveObject } from "../support/move-object.ts";
 import { EventClient } from "../support/event-client.ts";
 import { SocketClient } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";

@@ -5,6 +5,7 @@ import { type Cluster, startCluster } from "../support/cluster.ts";
 import { RawClient } from "../support/raw-client.ts";
 import { type Closing, SocketClient, type SocketClientOptions } from "../support/socket-client.ts";
 import { until } from "../support/wait.ts";
+import { clientFrame } from "../support/websocket-frames.ts";
 
 /** What the handlers of an object have seen, by its id: they share a process with the test. */
 class Witness {
@@ -398,7 +399,7 @@ describe("a reader that is too slow", () => {
       slow.upgrade(`/talk/${id}/commands`);
       await until("it is open", async () => (await counts(id)).sockets === 1);
       slow.socket.pause();
-      const frame = maskedText("flood");
+      const frame = clientFrame("flood");
       for (let n = 0; n < 4; n++) slow.socket.write(frame);
       await gone(id);
       expect(witness(id).closings.map(([code]) => code)).toEqual([4408]);
@@ -451,12 +452,6 @@ describe("a reader that is too slow", () => {
 /** What waits at an edge for all of its clients. */
 function buffered(region: string): number {
   return cluster.host(region).parts.sockets.bufferedBytes;
-}
-
-/** A text frame of a client (RFC 6455, section 5.2), its mask all zeros. */
-function maskedText(text: string): Buffer {
-  const payload = Buffer.from(text);
-  return Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload]);
 }
 
 describe("a host that goes", () => {

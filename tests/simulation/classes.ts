@@ -2,7 +2,11 @@ import { t } from "elysia";
 import { object, topic } from "stateful-objects";
 
 /** Told by every handler of these classes, before it does anything, where it runs. */
-export const witness: { accepted: (key: string, hostId: string) => void } = { accepted: () => undefined };
+export const witness: {
+  accepted: (key: string, hostId: string) => void;
+  setsAlarm: (key: string, name: string, dueAtMs: number) => void;
+  rang: (key: string, name: string) => void;
+} = { accepted: () => undefined, setsAlarm: () => undefined, rang: () => undefined };
 
 /** Some handlers take their time: what is added says how long. */
 const pauseMaxMs = 400;
@@ -146,4 +150,34 @@ export const insist = object("insist", {
   },
 });
 
+/** Rings, and remembers durably what has rung. */
+const chime = object("chime", {
+  state: (): { rung: Record<string, number> } => ({ rung: {} }),
+  durability: "storage",
+  idleAfterMs: 1_500,
+  onAlarm: async ({ name, state, host, objectId }) => {
+    witness.accepted(`chime/${objectId}`, host.id);
+    witness.rang(`chime/${objectId}`, name);
+    if (/[13579]$/.test(name)) await pause(pauseMaxMs);
+    state.rung[name] = (state.rung[name] ?? 0) + 1;
+  },
+})
+  .get("/", ({ state, host, objectId }) => {
+    witness.accepted(`chime/${objectId}`, host.id);
+    return state;
+  })
+  .post(
+    "/set",
+    ({ body: { name, afterMs }, alarms, host, objectId }) => {
+      witness.accepted(`chime/${objectId}`, host.id);
+      alarms.set(name, { afterMs });
+      const dueAtMs = alarms.get(name)?.dueAt.getTime() ?? Number.NaN;
+      witness.setsAlarm(`chime/${objectId}`, name, dueAtMs);
+      return { name };
+    },
+    { body: t.Object({ name: t.String(), afterMs: t.Integer() }) },
+  );
+
 export const simulatedClasses = [ledger, vault, memo, board, talk, insist];
+/** In runs with alarms: hosts with a class that has some look for those that are overdue. */
+export const simulatedClassesWithAlarms = [...simulatedClasses, chime];

@@ -1,7 +1,7 @@
 import type { SeededRandom } from "../support/seeded-random.ts";
 import type { World, WorldSettings } from "./world/world.ts";
 import { directoryPlace, noStorm } from "./world/directory-connection.ts";
-import { adminToken } from "./world/simulated-host.ts";
+import { adminToken } from "../support/admin-token.ts";
 
 /** One thing that goes wrong, or that an operator does, at a time in ms after the beginning. Plain data, so that a run can be told again. */
 export type Fault = { readonly atMs: number } & (

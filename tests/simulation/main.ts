@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { seedOption, wholeNumberOption } from "../support/command-options.ts";
 import { lineOf } from "./checks/violation.ts";
 import { describe } from "./faults.ts";
 import { minimized } from "./minimize.ts";
@@ -24,10 +25,9 @@ const { values, positionals } = parseArgs({
   },
   allowPositionals: true,
 });
-const failuresMax = wholeNumber("--failures", values.failures);
-const seed =
-  positionals[0] === undefined ? Math.floor(Math.random() * 2 ** 30) : wholeNumber("seed", positionals[0]);
-const runs = values.runs === undefined ? undefined : wholeNumber("--runs", values.runs);
+const failuresMax = wholeNumberOption("--failures", values.failures, { min: 1 });
+const seed = seedOption("The seed", positionals[0]);
+const runs = values.runs === undefined ? undefined : wholeNumberOption("--runs", values.runs);
 const isSingle = positionals[0] !== undefined && runs === undefined;
 process.exitCode = isSingle ? await tell(seed) : await simulateMany(seed, runs ?? 1_000);
 
@@ -68,7 +68,7 @@ async function simulateMany(from: number, count: number): Promise<number> {
     }
     return failed.length > 0 && failed.length >= failuresMax ? ("stop" as const) : undefined;
   };
-  await simulateAll(seeds, wholeNumber("--processes", values.processes), stop, values.bug);
+  await simulateAll(seeds, wholeNumberOption("--processes", values.processes, { min: 1 }), stop, values.bug);
   const text = report.text();
   const [first] = failed;
   if (first) await explain(first);
@@ -89,11 +89,4 @@ async function explain(failed: RunResult): Promise<void> {
   console.log("As a regression, for tests/simulation/regressions.ts:");
   const { faultsEndMs } = least;
   console.log(JSON.stringify({ name: "…", why: "…", seed: one, faultsEndMs, faults: least.faults }));
-}
-
-function wholeNumber(what: string, text: string): number {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 0) return value;
-  console.error(`${what} is "${text}"; it must be a whole number of 0 or more.`);
-  process.exit(2);
 }

@@ -9,6 +9,8 @@ const counted = [
   "undecided",
   "heard",
   "echoed",
+  "alarms",
+  "rings",
   "accepts",
   "activations",
   "transactions",
@@ -20,7 +22,7 @@ export class Report {
   readonly #startedAtMs = performance.now();
   readonly #sums: Record<(typeof counted)[number], number> = {
     ...{ operations: 0, answered: 0, unknown: 0, undecided: 0, heard: 0, echoed: 0 },
-    ...{ accepts: 0, activations: 0, transactions: 0, steps: 0 },
+    ...{ alarms: 0, rings: 0, accepts: 0, activations: 0, transactions: 0, steps: 0 },
   };
   readonly #faults = new Map<string, number>();
   readonly #violations = new Map<ViolationKind, number>();
@@ -59,15 +61,20 @@ export class Report {
     return this.#sums.answered;
   }
 
+  /** Of which somebody was told. */
+  get alarms(): number {
+    return this.#sums.alarms;
+  }
+
   /** For the output of tests. */
   get figures(): Readonly<Record<string, Figure>> {
-    const { answered, unknown, undecided, accepts, steps, heard, echoed } = this.#sums;
+    const { answered, unknown, undecided, accepts, steps, heard, echoed, alarms, rings } = this.#sums;
     return {
       ...{ runs: this.#runs, "virtual minutes": this.#virtualMs / 60_000, steps },
       faults: Object.fromEntries(this.#faults),
       "operations checked": answered + unknown,
       ...{ "of unknown outcome": unknown, undecided, "events checked": accepts },
-      ...{ "topic messages": heard, "socket messages": echoed },
+      ...{ "topic messages": heard, "socket messages": echoed, "alarms acknowledged": alarms, rings },
       "slowest healing, s": this.#slowestHealMs / 1000,
       violations: Object.fromEntries(this.#violations),
     };
@@ -97,6 +104,7 @@ export class Report {
       `events        ${thousands(sums.accepts)} taken under ${thousands(sums.activations)} leases, ${thousands(sums.transactions)} transactions`,
       `topics        ${thousands(sums.heard)} messages heard`,
       `sockets       ${thousands(sums.echoed)} messages said and heard back`,
+      `alarms        ${thousands(sums.alarms)} acknowledged, ${thousands(sums.rings)} times one has rung`,
       `undecided     ${sums.undecided} histories took too long to judge`,
       `healing       ${(this.#slowestHealMs / 1000).toFixed(1)} s at the longest`,
       `violations    ${violations.length === 0 ? "none" : `${violations.join(", ")}, in ${this.#failed} runs`}`,

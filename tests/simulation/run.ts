@@ -1,11 +1,13 @@
 import { Caller } from "./clients/caller.ts";
 import { Listener } from "./clients/listener.ts";
 import { echoLimitMs, Talker } from "./clients/talker.ts";
+import { AlarmSetter } from "./clients/alarm-setter.ts";
 import type { Operation } from "./checks/history.ts";
 import { MemoCheck } from "./checks/memo-check.ts";
 import { judgeOrder } from "./checks/order-check.ts";
 import { TopicCheck } from "./checks/topic-check.ts";
 import type { Violation } from "./checks/violation.ts";
+import { settingsOf } from "./settings.ts";
 import { drawFaults, type Fault, FaultPlayer } from "./faults.ts";
 import { SeededRandom } from "../support/seeded-random.ts";
 import type { Scheduler } from "./world/scheduler.ts";
@@ -35,6 +37,9 @@ export interface RunResult {
   readonly heard: number;
   /** Messages of sockets that came back. */
   readonly echoed: number;
+  /** Alarms that were acknowledged, and how often a handler of one began. */
+  readonly alarms: number;
+  readonly rings: number;
   readonly accepts: number;
   readonly activations: number;
   readonly transactions: number;
@@ -63,25 +68,11 @@ const inMemory = "board/a";
 const topical = ["ledger/a", "ledger/b", inMemory];
 const objects = [...sums, "memo/a", inMemory];
 const movable = [...objects, "talk/a", "insist/a"];
+/** An alarm rings within this time once all is quiet: it may have been set for 9 s from then, and cut off several times before. */
+const alarmsLimitMs = 60_000;
 const regions = ["iad", "ams", "nrt"];
 
-/** The settings of a seed. */
-export function settingsOf(seed: number): WorldSettings {
-  const random = new SeededRandom(seed);
-  return {
-    seed,
-    hosts: random.between(3, 4),
-    leaseTtlMs: random.pick([3_000, 6_000, 9_000]),
-    heartbeatMs: random.pick([500, 1_000, 2_000]),
-    hasReplica: random.isLucky(0.3),
-    ...weatherOf(random.next()),
-    endsDark: random.isLucky(0.4),
-  };
-}
-
-function weatherOf(share: number): Pick<WorldSettings, "beyondBounds" | "isGentle"> {
-  return { beyondBounds: share < 0.1, isGentle: share > 0.8 };
-}
+const chimes = ["chime/a", "chime/b"];
 
 /** One run: hosts start, clients ask and listen, things go wrong, everything is mended, and it is looked at what came of it. */
 export class Run {
@@ -94,6 +85,7 @@ export class Run {
   readonly #callers: Caller[];
   readonly #listeners: Listener[];
   readonly #talkers: Talker[];
+  readonly #setters: readonly AlarmSetter[];
   readonly #topics: TopicCheck;
   readonly #player: FaultPlayer;
   readonly #faults: readonly Fault[];
@@ -119,7 +111,7 @@ export class Run {
     this.#endMs = options.faultsEndMs ?? faultsEndMs;
     const stage = {
       hosts: [...this.#world.hosts.keys()],
-      objects: movable,
+      objects: settings.hasAlarms ? [...movable, ...chimes] : movable,
       fromMs: startMs,
       toMs: faultsEndMs - 1_000,
     };
@@ -143,6 +135,14 @@ export class Run {
       const isRedelivered = object.startsWith("insist/");
       return new Talker({ world, random: this.#random.fork(), place, object, isRedelivered });
     });
+    const setters = settings.hasAlarms ? regions.slice(1) : [];
+    this.#setters = setters.map((region, index) => this.#alarmSetter(`setter-${index + 1}`, region));
+  }
+
+  #alarmSetter(name: string, region: string): AlarmSetter {
+    const world = this.#world;
+    const own = { random: this.#random.fork(), place: world.clientPlace(name, region) };
+    return new AlarmSetter({ world, ...own, objects: chimes, check: world.alarms });
   }
 
   run(): RunResult {
@@ -153,6 +153,7 @@ export class Run {
     for (const caller of this.#callers) caller.start();
     for (const listener of this.#listeners) listener.start();
     for (const talker of this.#talkers) talker.start();
+    for (const setter of this.#setters) setter.start();
     scheduler.runUntil(this.#endMs);
     this.#world.journal("— the faults stop");
     this.#player.end();
@@ -175,17 +176,34 @@ export class Run {
     for (const each of missing)
       this.#world.violation("healing", `${each} was not served within ${healLimitMs} ms`);
     for (const caller of this.#callers) caller.stop();
-    for (const talker of this.#talkers) talker.stop();
+    for (const one of [...this.#talkers, ...this.#setters]) one.stop();
     // What was asked last has the time to be answered; then all is quiet, and everything is read once more.
-    this.#waitFor(() => this.#callers.every(({ isIdle }) => isIdle), answerLimitMs);
+    const asked = [...this.#callers, ...this.#setters];
+    this.#waitFor(() => asked.every(({ isIdle }) => isIdle), answerLimitMs);
     this.#waitFor(() => this.#talkers.every(({ isAnswered }) => isAnswered), echoLimitMs);
     for (const talker of this.#talkers) talker.judge();
     if (this.#world.settings.endsDark) this.#restartAll();
     for (const key of sums) this.#readAtLast(key);
     const isTold = () => this.#haveHeardAll() && this.#knowEachOther();
     this.#waitFor(() => this.#applied.size === sums.length && isTold(), quietLimitMs);
+    this.#awaitAlarms();
     for (const key of sums)
       if (!this.#applied.has(key)) this.#world.violation("healing", `${key} cannot be read in the end`);
+  }
+
+  /** Each that was acknowledged rings, the latest of them some time from now. */
+  #awaitAlarms(): void {
+    const [setter] = this.#setters;
+    if (setter === undefined) return;
+    const { alarms } = this.#world;
+    // To ask them for something would wake them, and they are to wake by themselves.
+    this.#waitFor(() => alarms.haveAllRung, alarmsLimitMs);
+    alarms.judgeUnasked();
+    let isOver = false;
+    for (const key of chimes) setter.read(key, () => isOver || alarms.isWhole(key));
+    this.#waitFor(() => chimes.every((key) => alarms.isWhole(key)), alarmsLimitMs);
+    isOver = true;
+    for (const key of chimes) alarms.judge(key);
   }
 
   /** Whatever was in memory alone is gone. */
@@ -342,7 +360,7 @@ export class Run {
   }
 
   #result(): RunResult {
-    const { scheduler, settings, violations, primary, oneCopy, lines } = this.#world;
+    const { scheduler, settings, violations, primary, oneCopy, alarms, lines } = this.#world;
     const answered = this.#operations.filter(({ outcome }) => outcome.kind === "answered").length;
     const unknown = this.#operations.filter(({ outcome }) => outcome.kind === "unknown").length;
     return {
@@ -350,6 +368,7 @@ export class Run {
       ...{ operations: this.#operations.length, answered, unknown, undecided: this.#undecided },
       ...{ faultCounts: Object.fromEntries(this.#player.counts), heard: this.#topics.heard },
       echoed: this.#talkers.reduce((sum, { echoed }) => sum + echoed, 0),
+      ...{ alarms: alarms.told, rings: alarms.rings },
       ...{ accepts: oneCopy.accepts, activations: oneCopy.activations, transactions: primary.transactions },
       ...{ steps: scheduler.steps, virtualMs: scheduler.nowMs, healedMs: this.#healedMs },
       faultsEndMs: this.#endMs,

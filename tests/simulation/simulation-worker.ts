@@ -1,3 +1,4 @@
+import { linesIn } from "../support/text-lines.ts";
 import type { RunResult } from "./run.ts";
 import type { WorkerTask } from "./worker.ts";
 
@@ -19,7 +20,7 @@ export class SimulationWorker {
         stderr: "inherit",
       },
     );
-    this.#lines = linesOf(this.#child.stdout);
+    this.#lines = linesIn(this.#child.stdout);
   }
 
   /** Rejects where the run does not end, or the process does. */
@@ -39,16 +40,6 @@ export class SimulationWorker {
   async stop(): Promise<void> {
     this.#child.kill();
     await this.#child.exited;
-  }
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, undefined> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
   }
 }
 

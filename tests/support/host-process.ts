@@ -1,11 +1,13 @@
 import { join } from "node:path";
 import { freePort } from "./sqld.ts";
+import { linesIn } from "./text-lines.ts";
 import { until } from "./wait.ts";
 
 const root = join(import.meta.dir, "../..");
 const startLimitMs = 60_000;
 const stopLimitMs = 60_000;
-const entriesMax = 5_000;
+/** Of its log, what is kept: the last of it. */
+export const entriesMax = 5_000;
 const startAttemptsMax = 3;
 /** All that run: they end with the process that started them. */
 const running = new Set<Bun.Subprocess>();
@@ -200,13 +202,8 @@ export class HostProcess {
   }
 
   async #readEntries(stream: ReadableStream<Uint8Array>): Promise<void> {
-    const decoder = new TextDecoder();
-    let rest = "";
-    for await (const chunk of stream) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-      rest = lines.pop() ?? "";
-      const heardAtMs = performance.now();
-      for (const line of lines) this.entries.push({ ...JSON.parse(line), heardAtMs }); // written by jsonLog
+    for await (const line of linesIn(stream)) {
+      this.entries.push({ ...JSON.parse(line), heardAtMs: performance.now() }); // written by jsonLog
       if (this.entries.length > entriesMax) this.entries.splice(0, this.entries.length - entriesMax);
     }
   }

@@ -1,8 +1,6 @@
 import { expect } from "bun:test";
+import { adminToken } from "./admin-token.ts";
 import type { Cluster } from "./cluster.ts";
-
-/** For the `config` of a cluster whose objects a test moves. */
-export const adminToken = "a-token-that-only-tests-use";
 
 /** Has an operator move an object, and expects that it has moved. @param key as `room/lobby` */
 export async function moveObject(cluster: Cluster, key: string, region: string): Promise<void> {

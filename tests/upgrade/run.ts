@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { seedOption, wholeNumberOption } from "../support/command-options.ts";
 import { Tree } from "./tree.ts";
 import { runUpgrade } from "./upgrade-run.ts";
 
@@ -18,19 +19,14 @@ const { values } = parseArgs({
     answers: { type: "string", default: "20" },
   },
 });
-const number = (name: string, text: string): number => {
-  const value = Number(text);
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new Error(`--${name} is "${text}"; it must be a whole number from 1.`);
-};
-const seed = number("seed", values.seed ?? String(1 + Math.floor(Math.random() * 2 ** 31)));
+const seed = seedOption("--seed", values.seed);
 const tree = await Tree.checkOut(values.from);
 const replay = `bun run upgrade --from ${values.from} --clients ${values.clients} --answers ${values.answers} --seed ${seed}`;
 console.log(`${replay}   (from ${tree.name})`);
 let wrong = 1;
 try {
-  const clients = number("clients", values.clients);
-  const answers = number("answers", values.answers);
+  const clients = wholeNumberOption("--clients", values.clients, { min: 1 });
+  const answers = wholeNumberOption("--answers", values.answers, { min: 1 });
   wrong = await runUpgrade({ seed, clients, answers, from: tree.path, to: undefined });
 } finally {
   await tree.remove();

@@ -2,6 +2,7 @@ import { costFigure, type Figure, type Measure } from "../figure.ts";
 import type { MoveLoad, MovesAnswer, MovesQuestion } from "../load-moves.ts";
 import { percentileOf } from "../pace.ts";
 import { type Server, Stage } from "../stage.ts";
+import { adminToken } from "../../support/admin-token.ts";
 
 const distance = { roundTripMs: 40, primaryRoundTripMs: 20 } as const;
 /** What a move may take, as it is drawn in `infra/host/README.md`, and as much again between the hosts. */
@@ -10,7 +11,6 @@ const goalMs = 3 * distance.roundTripMs + 2 * distance.primaryRoundTripMs;
 const movesPerRound = 40;
 const warmUpMoves = 4;
 const restMs = 4 * distance.roundTripMs;
-const adminToken = "a-token-that-only-benchmarks-use";
 const cases = [
   { what: "in memory", object: "/traveller/memory", sockets: 0 },
   { what: "storage just written", object: "/writer/storage", sockets: 0 },

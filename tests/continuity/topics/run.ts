@@ -1,7 +1,9 @@
 import { parseArgs } from "node:util";
+import { namesOption, numberOption, seedOption } from "../../support/command-options.ts";
 import { runTopics, tellTopics, type TopicsPlan } from "./topics-run.ts";
 import { upheavalNames } from "./upheavals.ts";
 
+const minutesMin = 0.01;
 const minutesMax = 10_000;
 
 /**
@@ -16,18 +18,12 @@ function planOf(args: readonly string[]): TopicsPlan {
     options: { minutes: option, upheavals: option },
     allowPositionals: true,
   });
-  const seed = Number(positionals[0] ?? Math.floor(Math.random() * 2 ** 31));
-  if (!Number.isInteger(seed) || seed < 0 || positionals.length > 1)
-    throw new Error(`The seed is "${positionals.join(" ")}"; it must be one whole number of 0 or more.`);
-  const minutes = Number(values.minutes ?? 2);
-  if (!(minutes > 0 && minutes <= minutesMax))
-    throw new Error(`--minutes is "${values.minutes}"; it must be a number up to ${minutesMax}.`);
-  const upheavals = (values.upheavals?.split(",") ?? upheavalNames).map((wanted) => {
-    const found = upheavalNames.find((name) => name === wanted);
-    if (found === undefined) throw new Error(`"${wanted}" is none of ${upheavalNames.join(", ")}.`);
-    return found;
-  });
-  return { seed, seconds: minutes * 60, upheavals };
+  if (positionals.length > 1) throw new Error(`"${positionals.join(" ")}" is more than one seed.`);
+  return {
+    seed: seedOption("The seed", positionals[0]),
+    seconds: 60 * numberOption("--minutes", values.minutes ?? "2", { min: minutesMin, max: minutesMax }),
+    upheavals: namesOption("--upheavals", values.upheavals, upheavalNames),
+  };
 }
 
 const plan = planOf(process.argv.slice(2));

@@ -34,6 +34,10 @@ export default object("vault", {
   .post("/checked", ({ body }) => body.number, { body: t.Object({ number: t.Number() }) })
   .get("/cold", async ({ storage }) => (await storage.get("cold")) ?? "nothing")
   .get("/called", () => fetch("http://127.0.0.1:1/nobody"))
+  // What no author should do: its host logs all that it knows and was told.
+  .get("/careless", ({ request: { url, headers } }) => {
+    throw new Error(JSON.stringify([process.env, url, [...headers]]));
+  })
   .ws("/live", {
     message() {
       throw new Error(told);

@@ -1,5 +1,6 @@
+import { clientFrame, upgradeLines } from "../../support/websocket-frames.ts";
 import { type Attack, type AttackReport, inTurns, Tally } from "../attack.ts";
-import { RawConnection, textFrame, upgradeLines } from "../raw-connection.ts";
+import { RawConnection } from "../raw-connection.ts";
 
 export interface SocketsSetup {
   readonly port: number;
@@ -39,7 +40,7 @@ export class Sockets implements Attack {
 
   constructor(setup: SocketsSetup) {
     this.#setup = setup;
-    this.#frame = textFrame(setup.message ?? "0123456789abcdefghijklmnopqrstuvwxyz");
+    this.#frame = clientFrame(setup.message ?? "0123456789abcdefghijklmnopqrstuvwxyz");
   }
 
   async begin(): Promise<void> {
@@ -80,7 +81,7 @@ export class Sockets implements Attack {
     if (answer.status !== 101) return connection.destroy();
     connection.onClosed = () => this.#tally.end(connection);
     this.#open.push(connection);
-    for (const text of first) connection.write(textFrame(text.replaceAll("{n}", String(n))));
+    for (const text of first) connection.write(clientFrame(text.replaceAll("{n}", String(n))));
     if (reads === "never") connection.pause();
     if (floods) void this.#flood(connection);
   }

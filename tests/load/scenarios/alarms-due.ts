@@ -6,6 +6,7 @@ export const alarmsDue: Scenario = {
   name: "alarms-due",
   about: "100,000 alarms of 1,000 objects, all due at once",
   expected: ["200", "503 storage_backlog"],
+  floors: ({ size }) => ({ "200": size(1000, 10) }),
   growth: (stage) => ({
     mebibytes: stage.size(256, 96),
     because:

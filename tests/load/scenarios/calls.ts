@@ -11,6 +11,7 @@ export const callStorm: Scenario = {
   name: "call-storm",
   about: "64 objects that call 1,000 others each, at once, again and again",
   expected: ["200"],
+  floors: ({ size }) => ({ "200": size(1000, 20) }),
   growth,
   bystanderP99Ms: 2500,
   async run(stage) {
@@ -29,6 +30,7 @@ export const callCycle: Scenario = {
   name: "call-cycle",
   about: "circles of objects that are busy while they call on: once around, and towards each other",
   expected: ["200", "508 call_cycle", "429 queue_full", "lost"],
+  floors: ({ size }) => ({ "508 call_cycle": size(2000, 8) }),
   growth,
   bystanderP99Ms: 1500,
   async run(stage) {

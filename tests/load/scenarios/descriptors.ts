@@ -8,6 +8,7 @@ export const descriptors: Scenario = {
   about: "1,500 idle connections to a host that may have 600 descriptors",
   runner: ["prlimit", `--nofile=${limit}`],
   expected: ["lost"],
+  floors: () => ({ "connections at the host": limit / 2 }),
   growth: () => ({ mebibytes: 64, because: "600 descriptors with nothing behind them" }),
   bystanderP99Ms: 1500,
   async run(stage) {
@@ -15,6 +16,7 @@ export const descriptors: Scenario = {
     const connections = stage.size(1500, 800);
     const held = await stage.attack({ kind: "held", connections, lines, reads: true, isHeadOpen: true });
     await held.done(30_000);
+    stage.figure("connections at the host", stage.host.connections);
     await Bun.sleep(stage.size(12_000, 1000));
     await held.step("leave");
   },

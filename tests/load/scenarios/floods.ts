@@ -5,6 +5,11 @@ export const messageFlood: Scenario = {
   name: "message-flood",
   about: "8 clients that send as fast as they can, to a slow handler, to a quick one, and to a topic",
   expected: ["101", "close 1013", "lost", "close 4408"],
+  floors: ({ size }) => ({
+    "101": size(8, 3),
+    "quick: sent": size(10_000, 500),
+    "quick: heard": size(1000, 50),
+  }),
   growth: () => ({
     mebibytes: 192,
     because:

@@ -8,6 +8,7 @@ export const hoarders: Scenario = {
   about: "600 objects that take 2 MiB each on a host that may use 400 MiB, alone",
   env: { STATEFUL_MEMORY_LIMIT_MB: String(limitMiB) },
   expected: ["200", "503 host_full", "503 no_eligible_host"],
+  floors: ({ size }) => ({ "200": size(100, 20) }),
   growth: () => ({
     mebibytes: Math.round(limitMiB * 1.1),
     because:

@@ -41,6 +41,7 @@ export const idsInMemory: Scenario = {
   about: "a request to each of a million objects that forget, 100,000 of which may be awake",
   env: { STATEFUL_OBJECTS_MAX: String(objectsMax) },
   expected: answers,
+  floors: ({ size }) => ({ "200": size(50_000, 200) }),
   growth,
   bystanderP99Ms: 1500,
   async run(stage) {
@@ -58,6 +59,7 @@ export const idsStored: Scenario = {
   about: "a write to each of a million objects that remember, 100,000 of which may be awake",
   env: { STATEFUL_OBJECTS_MAX: String(objectsMax) },
   expected: answers,
+  floors: ({ size }) => ({ "200": size(20_000, 300) }),
   growth,
   bystanderP99Ms: 1500,
   async run(stage) {
@@ -78,6 +80,15 @@ export const idsOfNobody: Scenario = {
     // The host counts as overloaded, and takes no objects that it has not (H23).
     "503 no_eligible_host",
   ],
+  floors: ({ size }) => {
+    const least = size(5000, 50);
+    return {
+      "404 unknown_class": least,
+      "400 bad_object_id": least,
+      "200": least,
+      "404 not_found": size(1000, 50),
+    };
+  },
   growth: (stage) => ({
     mebibytes: stage.size(256, 96),
     because:
@@ -97,9 +108,7 @@ export const idsOfNobody: Scenario = {
       { line: "GET /memo/scan-{n}/nothing", fields: [...fields, key] },
     ];
     const attacks = await Promise.all(
-      scans
-        .slice(0, stage.size(4, 4))
-        .map((scan) => stage.attack({ kind: "requests", connections: 16, count, forMs, ...scan })),
+      scans.map((scan) => stage.attack({ kind: "requests", connections: 16, count, forMs, ...scan })),
     );
     for (const attack of attacks) await attack.done(forMs + 30_000);
     await letGo(stage, before);
@@ -113,6 +122,7 @@ export const keptAsleep: Scenario = {
   name: "kept-asleep",
   about: "50,000 objects with 8 KB of messages each, which they keep while they sleep",
   expected: answers,
+  floors: ({ size }) => ({ "200": size(10_000, 100) }),
   growth: () => ({
     mebibytes: 192 + 160,
     because:

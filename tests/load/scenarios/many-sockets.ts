@@ -34,6 +34,7 @@ export const socketsAwake: Scenario = {
   // The bystander has one.
   env: { STATEFUL_SOCKETS_MAX: String(socketsFull + 1) },
   expected: ["101", "503 host_full"],
+  floors: (stage) => ({ "101": sockets(stage), echoes: stage.size(10_000, 10) }),
   growth,
   bystanderP99Ms: 1000,
   async run(stage) {
@@ -58,6 +59,7 @@ export const socketsAsleep: Scenario = {
   name: "sockets-asleep",
   about: "20,000 sockets of one object that sleeps, and is woken by one of them",
   expected: ["101"],
+  floors: (stage) => ({ "101": sockets(stage) }),
   growth,
   bystanderP99Ms: 1000,
   async run(stage) {

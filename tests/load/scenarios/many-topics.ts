@@ -7,6 +7,7 @@ export const manyTopics: Scenario = {
   about:
     "1,000 sockets that ask for 1,000 topics each, of which 256 are allowed; a million topics of one object are published to",
   expected: ["101", "200"],
+  floors: ({ size }) => ({ "101": size(500, 10), "200": size(1000, 10) }),
   growth: (stage) => ({
     mebibytes: stage.size(448, 96),
     because:
@@ -41,6 +42,7 @@ export const manySubscriptions: Scenario = {
   about:
     "300 connections for many, each of which asks for 300 subscriptions to topics of 300 objects; 256 are allowed",
   expected: ["101", "200"],
+  floors: ({ size }) => ({ "101": size(300, 5), "200": size(1000, 50), heard: size(1000, 50) }),
   growth: (stage) => ({
     mebibytes: stage.size(512, 96),
     because:

@@ -9,6 +9,7 @@ function scenario(name: string, about: string, target: string): Scenario {
   return {
     ...{ name, about, growth },
     expected: ["429 queue_full", "lost"],
+    floors: ({ size }) => ({ "429 queue_full": size(3000, 50) }),
     bystanderP99Ms: 1000,
     async run(stage) {
       const lines = [`GET ${target}/never HTTP/1.1`, "Host: load.test"];
@@ -41,6 +42,7 @@ export const slowLoris: Scenario = {
   name: "slow-loris",
   about: "2,000 heads and 1,000 bodies of which a few bytes come each second",
   expected: ["lost", "429 queue_full"],
+  floors: ({ size }) => ({ "connections at the host": size(2700, 90) }),
   growth: (stage) => ({
     mebibytes: stage.size(128, 64),
     because: "3,000 connections with at most 16 KiB of a head or of a body, and 64 MiB",
@@ -59,6 +61,7 @@ export const slowLoris: Scenario = {
       stage.attack({ kind: "held", connections: stage.size(1000, 50), lines: body, ...drop("drop") }),
     ]);
     for (const attack of attacks) await attack.done(30_000);
+    stage.figure("connections at the host", stage.host.connections);
     await Bun.sleep(stage.size(30_000, 500));
     for (const attack of attacks) await attack.step("leave");
   },
@@ -71,6 +74,7 @@ export const newConnections: Scenario = {
   name: "new-connections",
   about: "50 clients that open a connection for each request, to a handler that takes 10 ms of the processor",
   expected: ["200"],
+  floors: ({ size }) => ({ "200": size(100, 10) }),
   growth: () => ({ mebibytes: 64, because: "50 connections with a request each" }),
   bystanderP99Ms: 1000,
   async run(stage) {

@@ -14,6 +14,11 @@ async function say(stage: LoadStage, topic: string, messages: number): Promise<v
   }
 }
 
+/** Those of the load: the bystander has one. */
+async function openSockets(stage: LoadStage): Promise<number> {
+  return ((await stage.host.metrics()).stateful_sockets ?? 0) - 1;
+}
+
 /** Twice the limit for each: Bun's own buffer grows by doubling. And what is published waits in it once more while it is written. */
 const growth = (stage: LoadStage) => ({
   mebibytes: clients(stage) * limitMiB * 2 + 128,
@@ -25,6 +30,7 @@ export const slowSockets: Scenario = {
   name: "slow-sockets",
   about: "500 WebSockets that read nothing of a topic on which 32 MiB are said",
   expected: ["101", "close 4408", "lost"],
+  floors: (stage) => ({ "101": clients(stage) }),
   growth,
   bystanderP99Ms: 1500,
   async run(stage) {
@@ -50,12 +56,15 @@ export const slowStreams: Scenario = {
   name: "slow-streams",
   about: "500 event streams that read nothing of a topic on which 32 MiB are said",
   expected: ["lost"],
+  floors: (stage) => ({ "streams at the host": clients(stage) }),
   growth,
   bystanderP99Ms: 1500,
   async run(stage) {
     const lines = ["GET /feed/a/-/topics/close HTTP/1.1", "Host: load.test", "Accept: text/event-stream"];
     const slow = await stage.attack({ kind: "held", connections: clients(stage), lines, reads: false });
     await slow.done(30_000);
+    const streams = async () => (await openSockets(stage)) === clients(stage) && clients(stage);
+    stage.figure("streams at the host", await until("all streams are open", streams, 30_000));
     await say(stage, "close", stage.size(2048, 512));
     const { stateful_sockets: left } = await stage.host.metrics();
     stage.check(`${left} places are taken`, left === 1);
@@ -69,6 +78,7 @@ export const fastStreams: Scenario = {
   name: "fast-streams",
   about: "8 clients that read streamed answers as fast as they come",
   expected: ["200", "lost"],
+  floors: ({ size }) => ({ "read, MiB": size(100, 4) }),
   growth: () => ({
     mebibytes: 96,
     because: "8 streams with a chunk of 64 KiB or two, Bun's buffers, and garbage",
@@ -91,6 +101,7 @@ export const slowBodies: Scenario = {
   name: "slow-bodies",
   about: "500 streamed answers of 64 MiB each, of which nothing is read",
   expected: ["lost"],
+  floors: ({ size }) => ({ "requests open": size(400, 16) }),
   growth: (stage) => ({
     mebibytes: clients(stage) + 64,
     because: `${clients(stage)} streams, of which the host holds a chunk of 64 KiB or two, and Bun's buffer of up to 1 MiB`,

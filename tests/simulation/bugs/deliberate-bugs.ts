@@ -252,6 +252,39 @@ export const deliberateBugs: readonly DeliberateBug[] = [
     ],
   },
   {
+    name: "nobody looks for overdue alarms",
+    rule: "A5",
+    foundBy: ["alarms"],
+    seed: 1,
+    files: [
+      [
+        "infra/storage/alarm-sweeper.ts",
+        ["    this.#wakeWaiting();\n  }\n\n  async #ask", "  }\n\n  async #ask"],
+      ],
+    ],
+  },
+  {
+    name: "an alarm is removed as its handler begins",
+    rule: "A2",
+    foundBy: ["alarms"],
+    seed: 6,
+    files: [
+      [
+        "infra/storage/alarm-book.ts",
+        ["      await this.#setup.fire({ name", "      settled();\n      await this.#setup.fire({ name"],
+      ],
+    ],
+  },
+  {
+    name: "an alarm rings with those that are due soon",
+    rule: "A1",
+    foundBy: ["alarms"],
+    seed: 1,
+    files: [
+      ["infra/storage/alarm-book.ts", ["entry.fireAtMs <= nowMs,", "entry.fireAtMs <= nowMs + 4_000,"]],
+    ],
+  },
+  {
     name: "an object wakes twice at once",
     rule: "H9",
     foundBy: ["epochs"],

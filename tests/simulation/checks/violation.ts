@@ -17,6 +17,7 @@ export type ViolationKind =
   | "sockets"
   | "topics"
   | "presence"
+  | "alarms"
   | "bugs"
   | "healing";
 

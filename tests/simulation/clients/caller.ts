@@ -158,7 +158,7 @@ function requestOf(host: string, key: string, question: Question): Request {
   return new Request(`${url}/${kind}`, { method: "POST", headers, body: text });
 }
 
-function parsed(body: string): unknown {
+export function parsed(body: string): unknown {
   try {
     return JSON.parse(body);
   } catch {
@@ -172,7 +172,11 @@ function outcomeOf(status: number, body: unknown): Outcome {
     const { total, exchanged } = body as { total: number; exchanged?: boolean }; // by our own class
     return { kind: "answered", total, ...(exchanged !== undefined && { exchanged }) };
   }
+  return { kind: isRefusal(body) ? "refused" : "unknown" };
+}
+
+/** Whether a problem document says that nothing has been done. */
+export function isRefusal(body: unknown): boolean {
   const code = typeof body === "object" && body !== null && "code" in body ? body.code : undefined;
-  const isRefused = isErrorCode(code) && new StatefulError(code, "").retryable;
-  return { kind: isRefused ? "refused" : "unknown" };
+  return isErrorCode(code) && new StatefulError(code, "").retryable;
 }

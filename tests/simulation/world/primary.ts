@@ -57,8 +57,12 @@ export class Primary {
     return beginningMs + this.#scheduler.nowMs * this.#rate + this.#stepMs;
   }
 
+  /** How often somebody has set its clock. */
+  timesSet = 0;
+
   /** Somebody sets its clock. */
   step(byMs: number): void {
+    this.timesSet += 1;
     this.#stepMs += byMs;
   }
 

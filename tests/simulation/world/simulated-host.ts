@@ -5,14 +5,14 @@ import { directoryDefaults } from "../../../infra/lease/connect-directory.ts";
 import { HintConnection } from "../../../infra/lease/hint-connection.ts";
 import { LibsqlDirectory } from "../../../infra/lease/libsql-directory.ts";
 import type { Log, LogFields } from "../../../infra/lib/log.ts";
-import { simulatedClasses } from "../classes.ts";
+import { adminToken } from "../../support/admin-token.ts";
+import { simulatedClasses, simulatedClassesWithAlarms } from "../classes.ts";
 import type { Place } from "./connection.ts";
 import { dialler } from "./dial.ts";
 import { type ClockFaults, SimulatedProcess } from "./simulated-process.ts";
 import { SimulatedServer } from "./simulated-server.ts";
 import type { World } from "./world.ts";
 
-export const adminToken = "a-token-for-simulated-operators";
 const clusterSecret = "a-secret-that-only-simulations-use";
 /** Longest run of a host that fails to start before somebody starts it again. */
 const restartMs = 500;
@@ -77,7 +77,7 @@ export class SimulatedHost {
     scheduler.enter(process, () => {
       const host = new RunningHost(this.#config(), {
         clock: process.clock,
-        classes: simulatedClasses,
+        classes: this.#world.settings.hasAlarms ? simulatedClassesWithAlarms : simulatedClasses,
         directory: this.#directory(process),
         log: this.#log(),
         network: {

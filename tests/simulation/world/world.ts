@@ -3,6 +3,7 @@ import { StatefulError } from "../../../infra/lib/errors.ts";
 import type { LogFields } from "../../../infra/lib/log.ts";
 import { SeededRandom } from "../../support/seeded-random.ts";
 import { witness } from "../classes.ts";
+import { AlarmCheck } from "../checks/alarm-check.ts";
 import { FenceCheck } from "../checks/fence-check.ts";
 import { OneCopyCheck } from "../checks/one-copy-check.ts";
 import type { Violation, ViolationKind } from "../checks/violation.ts";
@@ -33,6 +34,8 @@ export interface WorldSettings {
   readonly beyondBounds: boolean;
   /** Nothing happens but what no message of a socket may be lost by: moves, drains, broken connections and slow ways. */
   readonly isGentle: boolean;
+  /** Some objects have alarms. */
+  readonly hasAlarms: boolean;
   /** Every process ends at the end, and what is looked at is what was stored. */
   readonly endsDark: boolean;
 }
@@ -63,6 +66,7 @@ export class World {
   readonly connections = new Set<Connection>();
   readonly clients: SimulatedProcess;
   readonly oneCopy: OneCopyCheck;
+  readonly alarms: AlarmCheck;
   readonly violations: Violation[] = [];
   /** What was done and seen, line by line, where somebody wants to read it. */
   readonly lines: string[] | undefined;
@@ -89,9 +93,12 @@ export class World {
     this.primary = new Primary(scheduler, { primary: databases.primary, replica }, this.#rate());
     this.clients = new SimulatedProcess("clients", scheduler, { skewMs: 0, rate: 1 });
     this.oneCopy = new OneCopyCheck(this);
+    this.alarms = new AlarmCheck(this);
     this.primary.fence = new FenceCheck(this.primary, (what) => this.violation("fencing", what));
     this.primary.onLeases = (leases) => this.oneCopy.leasesChanged(leases);
     witness.accepted = (key, hostId) => this.oneCopy.accepted(key, hostId);
+    witness.setsAlarm = (key, name, dueAtMs) => this.alarms.handlerSets(key, name, dueAtMs);
+    witness.rang = (key, name) => this.alarms.rang(key, name);
     for (let index = 0; index < settings.hosts; index += 1) this.#addHost(index);
     this.#regions.set(directoryPlace, "iad").set(replicaPlace, "nrt");
   }
