@@ -56,7 +56,7 @@ export interface Cluster {
 const clusterSecret = "a-secret-that-only-tests-use";
 /**
  * These hosts, their clients and the test share one loop, and none of them can be killed. Longer: a busy machine costs nobody
- * a session. Shorter: hosts hear sooner of each other, which every start of a cluster waits for.
+ * a session. Shorter: hosts that a test adds, stops or loses are heard of sooner.
  */
 const leaseTtlMs = 6_000;
 
@@ -101,6 +101,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   };
   try {
     await Promise.all(regions.map((region) => add(region)));
+    // Each hears of those that came after it at its next renewal, which is a third of a lease time away.
+    await Promise.all(hosts.map(({ parts }) => parts.leases.refresh()));
     await until("all hosts know each other", () =>
       hosts.every(({ parts }) => parts.leases.hosts.length === hosts.length),
     );
