@@ -47,6 +47,8 @@ export class HostProcess {
   #process: Bun.Subprocess<"ignore", "pipe", "pipe"> | undefined;
   #port = 0;
   #starts = 0;
+  /** Whether the process that runs now has said so. */
+  #hasStarted = false;
   #isReady = false;
   #complaints = "";
 
@@ -166,6 +168,8 @@ export class HostProcess {
   }
 
   async #serves(): Promise<true | undefined> {
+    // Asked before it says so it would not answer, and every question takes time from its start.
+    if (!this.#hasStarted) return undefined;
     const signal = AbortSignal.timeout(1_000);
     const answer = await fetch(this.url("/-/health"), { signal }).catch(() => undefined);
     return answer?.status === 200 ? true : undefined;
@@ -173,6 +177,7 @@ export class HostProcess {
 
   #spawn(): Bun.Subprocess<"ignore", "pipe", "pipe"> {
     const { region, directoryUrl, objectsFolder, leaseTtlMs, env, runner = [], preload } = this.options;
+    this.#hasStarted = false;
     const before = preload === undefined ? [] : ["--preload", preload];
     const child = Bun.spawn([...runner, process.execPath, ...before, "apps/server/main.ts"], {
       cwd: this.options.tree ?? root,
@@ -206,9 +211,14 @@ export class HostProcess {
       const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
       const heardAtMs = performance.now();
-      for (const line of lines) this.entries.push({ ...JSON.parse(line), heardAtMs }); // written by jsonLog
+      for (const line of lines) this.#hear({ ...JSON.parse(line), heardAtMs }); // written by jsonLog
       if (this.entries.length > entriesMax) this.entries.splice(0, this.entries.length - entriesMax);
     }
+  }
+
+  #hear(entry: HostLogEntry): void {
+    this.entries.push(entry);
+    if (entry.event === "host.started" && entry.hostId === this.id) this.#hasStarted = true;
   }
 
   async #readComplaints(stream: ReadableStream<Uint8Array>): Promise<void> {
