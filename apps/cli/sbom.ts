@@ -1,5 +1,6 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
 import { type LockedPackage, readLockFile, reachedFrom } from "./lock-file.ts";
 
 /**
@@ -8,6 +9,7 @@ import { type LockedPackage, readLockFile, reachedFrom } from "./lock-file.ts";
  *
  *     bun run --silent sbom > sbom.cdx.json
  *     bun run --silent sbom --production     only what a host runs
+ *     bun run sbom --out data/sbom.cdx.json  into a file, and one line about it; a part of the check
  *
  * Licences are those that the installed packages state. A package for another system is not installed here: it has the licence
  * of the package whose part it is, and says so. Exit code 1, and no bill, where something is missing.
@@ -21,12 +23,16 @@ interface Component {
   readonly version: string;
   readonly purl: string;
   readonly scope: "required" | "excluded";
-  readonly licenses: readonly object[];
+  readonly licenses: readonly License[];
   readonly hashes: readonly { readonly alg: "SHA-512"; readonly content: string }[];
   readonly properties?: readonly { readonly name: string; readonly value: string }[];
 }
 
-async function bill(isProductionOnly: boolean): Promise<object> {
+interface Bill extends Readonly<Record<string, unknown>> {
+  readonly components: readonly Component[];
+}
+
+async function bill(isProductionOnly: boolean): Promise<Bill> {
   const { packages, direct } = await readLockFile(root);
   const run = reachedFrom(direct.toRun, packages);
   const listed = isProductionOnly ? packages.filter(({ path }) => run.has(path)) : packages;
@@ -107,13 +113,39 @@ function folderOf(path: string): string {
   return names.map((name) => join("node_modules", name)).join("/");
 }
 
+type License = { readonly expression: string } | { readonly license: { readonly id: string } };
+
 /** An SPDX expression where it is one of several; else its id. */
-function licensesOf(license: string): readonly object[] {
+function licensesOf(license: string): readonly License[] {
   return /[ ()]/.test(license) ? [{ expression: license }] : [{ license: { id: license } }];
 }
 
+function nameOfLicense(license: License): string {
+  return "expression" in license ? license.expression : license.license.id;
+}
+
+/** How many packages, how many of them a host runs, and under which licences, the most frequent first. */
+function summaryOf({ components }: Bill): string {
+  const counts = new Map<string, number>();
+  for (const { licenses } of components) {
+    const name = licenses.map(nameOfLicense).join(" ");
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  const byCount = [...counts].sort((a, b) => b[1] - a[1]).map(([name, count]) => `${name} ${count}`);
+  const required = components.filter(({ scope }) => scope === "required").length;
+  return `${components.length} packages, ${required} of them in what a host runs; licences: ${byCount.join(", ")}`;
+}
+
 try {
-  console.log(JSON.stringify(await bill(process.argv.includes("--production")), null, 2));
+  const { values } = parseArgs({ options: { production: { type: "boolean" }, out: { type: "string" } } });
+  const made = await bill(values.production === true);
+  const text = `${JSON.stringify(made, null, 2)}\n`;
+  if (values.out === undefined) process.stdout.write(text);
+  else {
+    await mkdir(dirname(values.out), { recursive: true });
+    await writeFile(values.out, text);
+    console.log(`software bill of materials in ${values.out}: ${summaryOf(made)}`);
+  }
 } catch (error) {
   console.error(String(error));
   process.exit(1);

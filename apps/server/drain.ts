@@ -74,6 +74,8 @@ export class Drain {
     const stops = rest.map((activation) => this.#stop(activation, quietLimitMs));
     await Promise.all(stops);
     await table.close("drain", quietLimitMs);
+    // Their move, or the session that they were to have next, was not settled in time.
+    this.#counts.failed += [...table.all()].filter((activation) => !rest.includes(activation)).length;
   }
 
   report(): void {
@@ -90,8 +92,9 @@ export class Drain {
     return [...busiest, ...asleep].map(({ ref }) => ref);
   }
 
-  /** Whether something is on its way elsewhere, or waits for the next session, and may yet have to be moved. */
+  /** Whether something is on its way, elsewhere or here, or waits for the next session, and may yet have to be moved. */
   #mayComeBack(): boolean {
+    if (this.#setup.table.arriving > 0) return true;
     for (const { ref, phase } of this.#setup.table.all())
       if (!this.#tried.has(ref.key) && (phase.name === "moving" || phase.name === "suspended")) return true;
     return false;

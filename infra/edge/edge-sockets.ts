@@ -64,6 +64,7 @@ export interface SharedConnection {
 const slowReaderSweepMs = 250;
 /** What an owner may send to one client between two sweeps, in multiples of what may wait for it. */
 const sendableFactor = 16;
+const noUpgrades: ReadonlySet<number> = new Set();
 /** How often owners are told what has been applied of the commands of quiet objects, so that they forget them. */
 const appliedReportMs = 1000;
 
@@ -129,7 +130,6 @@ export class EdgeSockets implements TopicEdge {
   add(ref: ObjectRef, headBytes = 0, clientAddress?: string): EdgeSocket {
     const leave = clientAddress === undefined ? undefined : this.#setup.addresses.socket(clientAddress);
     const number = ++this.#lastNumber;
-    const held = this.heldOf(ref);
     const socket = new EdgeSocket(number, ref, {
       lenient: this.lenient,
       sendableBytesMax: sendableFactor * this.#setup.backpressureLimitBytes,
@@ -137,11 +137,11 @@ export class EdgeSockets implements TopicEdge {
         this.#byNumber.delete(number);
         this.#headBytes -= headBytes;
         leave?.();
-        held.upgradeEnded(number);
+        this.#held.get(ref.key)?.upgradeEnded(number);
       },
     });
     this.#headBytes += headBytes;
-    held.upgradeBegan(number);
+    this.heldOf(ref).upgradeBegan(number);
     this.#byNumber.set(number, socket);
     return socket;
   }
@@ -162,10 +162,17 @@ export class EdgeSockets implements TopicEdge {
 
   /** The sockets of an object at this edge. */
   heldOf(ref: ObjectRef): HeldSockets {
-    const known = this.#held.get(ref.key);
-    if (known) return known;
+    return this.#held.get(ref.key) ?? this.#hold(ref, noUpgrades);
+  }
+
+  #hold(ref: ObjectRef, upgrading: ReadonlySet<number>): HeldSockets {
     const { clock, seek, owns } = this.#setup;
-    const held = new HeldSockets({ clock, seek, owns, forget: () => this.#held.delete(ref.key) }, ref);
+    const forget = (left: ReadonlySet<number>) => {
+      this.#held.delete(ref.key);
+      // Whatever owner accepts them is about to say so.
+      if (left.size > 0) this.#hold(ref, left);
+    };
+    const held = new HeldSockets({ clock, seek, owns, forget }, ref, upgrading);
     this.#held.set(ref.key, held);
     return held;
   }

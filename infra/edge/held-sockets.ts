@@ -23,7 +23,8 @@ export interface HeldSocketsSetup {
   seek(held: HeldSockets): void;
   /** This is whose the object is, for requests as well. */
   owns(key: string, session: string, epoch: number): void;
-  forget(held: HeldSockets): void;
+  /** It is over, and with it all sockets but those whose upgrade is under way. */
+  forget(upgrading: ReadonlySet<number>): void;
 }
 
 /** Sockets that closed while the object slept, of whose end it wants to know; of more it is not told. */
@@ -45,8 +46,8 @@ export class HeldSockets implements HeldObject {
   readonly topics = new HeldTopics(this.#sockets);
   /** Closed since the object fell asleep. */
   readonly #leaving: SocketRecord[] = [];
-  /** Numbers of sockets whose upgrade is under way: an owner may know of them before we do. */
-  readonly #upgrading = new Set<number>();
+  /** Numbers of sockets whose upgrade is under way, of those before these too: an owner may know of them before we do. */
+  readonly #upgrading: Set<number>;
   #state: OwnerState = { name: "unattached" };
   #waiting: WaitingLine[] = [];
   /** Of the last owner that said hello. */
@@ -66,9 +67,10 @@ export class HeldSockets implements HeldObject {
   #closingCount = 0;
   #cancelEmpty: CancelTimer | undefined;
 
-  constructor(setup: HeldSocketsSetup, ref: ObjectRef) {
+  constructor(setup: HeldSocketsSetup, ref: ObjectRef, upgrading: ReadonlySet<number>) {
     this.#setup = setup;
     this.ref = ref;
+    this.#upgrading = new Set(upgrading);
   }
 
   get size(): number {
@@ -116,6 +118,7 @@ export class HeldSockets implements HeldObject {
     this.#upgrading.delete(socket.socketId);
     held.acceptedOn = this.#lineOf(process);
     if (held.acceptedOn === undefined) held.hooksDue();
+    this.#checkEmpty();
     if (this.#state.name === "unattached") this.#lose(process);
     socket.attachOwner(held);
   }
@@ -370,8 +373,7 @@ export class HeldSockets implements HeldObject {
     this.#cancelEmpty = undefined;
     if (this.#upgrading.size > 0 || this.#state.name === "over") return;
     if (this.#sockets.size > this.#closingCount) return;
-    const { name } = this.#state;
-    const isDone = name === "unattached" || (name === "lost" && this.#sockets.size === 0);
+    const isDone = this.#state.name === "unattached" || (this.isLost && this.#sockets.size === 0);
     if (isDone) this.stop();
     else this.#cancelEmpty = this.#setup.clock.after(emptyLimitMs, () => this.stop());
   }
@@ -385,12 +387,11 @@ export class HeldSockets implements HeldObject {
     this.#changed();
     if (state.name === "moving") state.cancelLimit();
     if (state.name === "attached") state.line.end();
-    for (const { line, cancelLimit } of this.#waiting) {
-      cancelLimit();
-      line.end();
+    for (const waiting of this.#waiting) {
+      this.#withdraw(waiting);
+      waiting.line.end();
     }
-    this.#waiting = [];
-    this.#setup.forget(this);
+    this.#setup.forget(this.#upgrading);
   }
 
   reportApplied(): void {

@@ -36,6 +36,10 @@ export abstract class HostObjects {
   get arrivals(): Arrivals {
     return this.movesIn;
   }
+  /** Objects that are on their way here. */
+  get arriving(): number {
+    return this.movesIn.size;
+  }
 
   /** The activation of the key if it may serve right now. The hot path: one look-up and one comparison. */
   live(key: string): Activation | undefined {
@@ -63,7 +67,17 @@ export abstract class HostObjects {
   isChanging(key: string): boolean {
     const name = this.byKey.get(key)?.phase.name;
     if (name === "starting" || name === "stopping") return true;
-    return this.moving.has(key) || this.movesIn.settled(key) !== undefined;
+    return this.moving.has(key) || this.movesIn.isArriving(key);
+  }
+
+  /**
+   * What whoever wants the object waits for, again and again until there is nothing: it stops, moves or is claimed here. Resolves with
+   * who has it where there is no waiting for that. From the last look on everything must happen in the same turn, or a move
+   * begins in between.
+   */
+  protected change(key: string): Promise<Elsewhere | undefined> | undefined {
+    const ours = this.claiming.get(key) ?? this.stopping.get(key) ?? this.moving.get(key);
+    return ours?.then(nowhere) ?? this.movesIn.whereabouts(key);
   }
 
   all(): Iterable<Activation> {
@@ -103,4 +117,8 @@ export abstract class HostObjects {
   protected startsUnderWay(concerns: (key: string) => boolean): readonly Promise<unknown>[] {
     return [...this.starting].filter(([key]) => concerns(key)).map(([, start]) => start);
   }
+}
+
+function nowhere(): undefined {
+  return undefined;
 }

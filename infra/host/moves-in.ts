@@ -3,6 +3,7 @@ import { type CancelTimer, type Clock, sleep } from "../lib/clock.ts";
 import { asStatefulError, StatefulError } from "../lib/errors.ts";
 import type { Log } from "../lib/log.ts";
 import type { ObjectRef } from "../lib/object-ref.ts";
+import type { Elsewhere } from "./host-objects.ts";
 import { decodePackage, type MovePackage } from "./move-package.ts";
 import { type Arrival, type Arrivals, arrivalsFull, type MoveOffer } from "./move-ports.ts";
 
@@ -47,7 +48,8 @@ const retryMaxMs = 500;
 
 /**
  * The target's half of planned moves (rule L7). What has come serves nobody until it is known, from the source or from the
- * primary, that the lease names this host. Whoever asks for the object meanwhile waits for that.
+ * primary, that the lease names this host. Whoever asks for the object meanwhile waits for that; where the source has not said, they
+ * are sent to whomever the lease names: most likely the source lives on with it.
  */
 export class MovesIn implements Arrivals {
   readonly #setup: MovesInSetup;
@@ -67,9 +69,13 @@ export class MovesIn implements Arrivals {
     return this.#bytes;
   }
 
-  /** Resolves when it is known whether the object lives here; undefined where it is not on its way. */
-  settled(key: string): Promise<void> | undefined {
-    return this.#arriving.get(key)?.settled;
+  isArriving(key: string): boolean {
+    return this.#arriving.has(key);
+  }
+
+  /** Where an object is that is on its way: see `ArrivingObject.whereabouts`. Undefined where it is none. */
+  whereabouts(key: string): Promise<Elsewhere | undefined> | undefined {
+    return this.#arriving.get(key)?.whereabouts();
   }
 
   offered(offer: MoveOffer): Arrival {
@@ -135,7 +141,7 @@ class ArrivingObject implements Arrival {
   readonly #offer: MoveOffer;
   readonly #session: Session;
   readonly #setup: ArrivingSetup;
-  readonly #settled = Promise.withResolvers<void>();
+  #question = newQuestion();
   #moved: MovePackage | undefined;
   #package: Uint8Array | undefined;
   #bytes = 0;
@@ -150,8 +156,13 @@ class ArrivingObject implements Arrival {
     this.#cancelLimit = setup.clock.after(arrivalLimitMs, () => this.undecided());
   }
 
-  get settled(): Promise<void> {
-    return this.#settled.promise;
+  /**
+   * Resolves with nothing once the object has started here, or will not; and with who has it where the primary says so, asked from now
+   * on, while nobody knows whether it still comes. Never rejects.
+   */
+  whereabouts(): Promise<Elsewhere | undefined> {
+    this.#question.awaited.abort();
+    return this.#question.answer.promise;
   }
 
   get bytes(): number {
@@ -195,7 +206,7 @@ class ArrivingObject implements Arrival {
     this.#moved = undefined;
     this.#package = undefined;
     this.#setup.over(this);
-    this.#settled.resolve();
+    this.#question.answer.resolve(undefined);
   }
 
   /**
@@ -206,6 +217,9 @@ class ArrivingObject implements Arrival {
     const { leases, clock, log } = this.#setup;
     const { ref } = this.#offer;
     for (let delayMs = retryMinMs; !this.#isOver; delayMs = Math.min(2 * delayMs, retryMaxMs)) {
+      const { answer } = this.#question;
+      // Whoever asks while the primary is asked could be told what is no longer so.
+      this.#question = newQuestion();
       try {
         if (leases.session !== this.#session) return this.#lost();
         const lease = await leases.acquire(ref, "mine");
@@ -215,11 +229,15 @@ class ArrivingObject implements Arrival {
         const isSettled =
           lease.owner === undefined || lease.session === "" || lease.epoch !== this.#offer.epoch;
         if (isSettled) return this.discard();
+        answer.resolve(lease);
       } catch (error) {
         log.debug("object.arrival.undecided", { object: ref.key, error });
+      } finally {
+        answer.resolve(this.#question.answer.promise); // for whom there is no answer yet
       }
       if (clock.monotonicMs() >= deadlineMs) return this.discard();
-      await sleep(clock, delayMs);
+      await sleep(clock, retryMinMs);
+      await sleep(clock, delayMs - retryMinMs, this.#question.awaited.signal);
     }
   }
 
@@ -245,7 +263,18 @@ class ArrivingObject implements Arrival {
       log.error("object.arrival.failed", { object: ref.key, error: asStatefulError(thrown) });
     } finally {
       over(this);
-      this.#settled.resolve();
+      this.#question.answer.resolve(undefined);
     }
   }
+}
+
+/** What the primary is asked next, of an arrival whose source has not said how it ended. */
+interface Question {
+  readonly answer: PromiseWithResolvers<Elsewhere | undefined>;
+  /** Aborts when somebody waits for the answer: then it is asked soon. */
+  readonly awaited: AbortController;
+}
+
+function newQuestion(): Question {
+  return { answer: Promise.withResolvers(), awaited: new AbortController() };
 }

@@ -115,7 +115,10 @@ export abstract class ObjectTable extends HostObjects {
    */
   async claim(ref: ObjectRef, when: "free" | "mine", isAsleep: boolean): Promise<ObjectEdges | Elsewhere> {
     const { key } = ref;
-    for (let change = this.#change(key); change; change = this.#change(key)) await change;
+    for (let change = this.change(key); change; change = this.change(key)) {
+      const elsewhere = await change;
+      if (elsewhere) return elsewhere;
+    }
     const live = this.live(key);
     if (live) return live.edges;
     this.checkNotWaiting(ref);
@@ -215,7 +218,10 @@ export abstract class ObjectTable extends HostObjects {
 
   async #activated(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {
     const { key } = ref;
-    for (let change = this.#change(key); change; change = this.#change(key)) await change;
+    for (let change = this.change(key); change; change = this.change(key)) {
+      const elsewhere = await change;
+      if (elsewhere) return elsewhere;
+    }
     const existing = this.byKey.get(key);
     if (existing?.isLive) return existing;
     const starting = this.starting.get(key);
@@ -233,16 +239,6 @@ export abstract class ObjectTable extends HostObjects {
     const begun = sleeper ? this.#wake(sleeper) : this.#start(ref, when);
     resolve(begun.finally(() => this.starting.delete(key)));
     return start;
-  }
-
-  /**
-   * What whoever wants the object waits for, again and again until there is nothing: it stops, moves or is claimed here. From
-   * the last look on everything must happen in the same turn, or a move begins in between.
-   */
-  #change(key: string): Promise<unknown> | undefined {
-    return (
-      this.claiming.get(key) ?? this.stopping.get(key) ?? this.moving.get(key) ?? this.movesIn.settled(key)
-    );
   }
 
   async #start(ref: ObjectRef, when: "free" | "mine"): Promise<Activation | Elsewhere> {

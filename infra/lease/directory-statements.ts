@@ -163,14 +163,16 @@ const adoptLeases = `
     AND leases.session = a.value ->> 2 AND leases.epoch = a.value ->> 3
     AND ${slotIsOurs} AND ${noQuarantine}`;
 
-/** L2. Every epoch is at least the time it was given at, so a restored backup cannot bring an old one back. */
+/**
+ * L2. Every epoch is at least the time it was given at, so a restored backup cannot bring an old one back. A session that drains takes
+ * nothing new, and goes on with what is its own.
+ */
 const acquireLeases = `
   INSERT INTO leases (class, id, session, epoch, former)
   SELECT a.value ->> 0, a.value ->> 1, :session, d.now, ''
   FROM json_each(:acquire) a, directory d
   WHERE ${slotIsOurs} AND ${noQuarantine}
-    AND (SELECT draining = 0 FROM sessions WHERE session = :session)
-    AND (a.value ->> 2 = 'free' OR EXISTS (
+    AND (a.value ->> 2 = 'free' AND (SELECT draining = 0 FROM sessions WHERE session = :session) OR EXISTS (
       SELECT 1 FROM leases l
       WHERE l.class = a.value ->> 0 AND l.id = a.value ->> 1 AND l.session = :session))
   ON CONFLICT (class, id) DO UPDATE SET

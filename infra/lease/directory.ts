@@ -181,7 +181,7 @@ export type CommitAnswer =
    * no copy of this commit can take effect later; what it releases is released, and what it writes is written.
    */
   | ({ readonly outcome: "quarantined"; readonly quarantineMs: number } & CommitEffects)
-  /** The session is draining: nothing was taken, for the rest like `committed`: it goes on adopting and moving away. */
+  /** The session is draining: nothing new was taken, for the rest like `committed`: it goes on with its own, adopting and moving away. */
   | ({ readonly outcome: "draining" } & CommitEffects);
 
 export interface CommitEffects {

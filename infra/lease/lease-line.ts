@@ -307,10 +307,13 @@ export class LeaseLine {
     if (!life.isValid()) return false;
     batch.writes.note(answer.refused);
     batch.moves.tell(life.id, answer.leases);
-    const refusal = refusalOf(answer);
+    // A host that drains goes on with what is its own, as with what has just moved there, and with what it adopts.
+    const isDraining = answer.outcome === "draining";
     for (const [key, entry] of batch.acquire) {
       const lease = answer.leases.get(key);
-      if (lease?.session === life.id && (refusal !== undefined || entry.waiters.size === 0)) {
+      const isOwn = lease?.session === life.id;
+      const refusal = isOwn && isDraining && entry.item.when === "mine" ? undefined : refusalOf(answer);
+      if (isOwn && (refusal !== undefined || entry.waiters.size === 0)) {
         // Ours, and nobody here will serve it. Whoever asks again by now is behind this release in the line.
         this.release({ object: entry.item.object, epoch: lease.epoch });
       }
@@ -318,10 +321,8 @@ export class LeaseLine {
       const loaded = load ? { loaded: answer.loaded.get(key) ?? nothingStored } : {};
       this.#tell(entry, lease && { ...lease, ...loaded }, refusal);
     }
-    for (const [key, entry] of batch.adopt) {
-      // Adopting goes on while draining.
-      this.#tell(entry, answer.leases.get(key), answer.outcome === "draining" ? undefined : refusal);
-    }
+    for (const [key, entry] of batch.adopt)
+      this.#tell(entry, answer.leases.get(key), isDraining ? undefined : refusalOf(answer));
     return true;
   }
 

@@ -237,11 +237,11 @@ export class MemoryDirectory implements Directory {
       const lease = this.#data.leases.get(object.key);
       if (lease?.session === fromSession && lease.epoch === fromEpoch) this.#give(commit.session, object);
     }
-    for (const { object, when } of isQuarantined || me.host.draining ? [] : commit.acquire) {
+    for (const { object, when } of isQuarantined ? [] : commit.acquire) {
       const lease = this.#data.leases.get(object.key);
       const isMine = lease?.session === commit.session;
       const isFree = lease === undefined || !this.#ownerLives(me, lease.session);
-      if (isMine || (isFree && when === "free")) this.#give(commit.session, object);
+      if (isMine || (isFree && when === "free" && !me.host.draining)) this.#give(commit.session, object);
     }
     for (const writes of commit.writes) {
       if (this.#holds(commit.session, writes)) writeRows(this.#data.stored, writes);

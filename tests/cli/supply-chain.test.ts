@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { readLockFile } from "../../apps/cli/lock-file.ts";
@@ -56,6 +58,19 @@ describe("the software bill of materials", () => {
         { alg: "SHA-512", content: expect.stringMatching(/^[0-9a-f]{128}$/) },
       ]);
     }
+  });
+
+  test("goes into a file, and says in a line what is in it", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "sbom-"));
+    const file = join(folder, "new", "sbom.cdx.json");
+    const { code, output, complaint } = await run("sbom", {}, "--out", file);
+    expect([code, complaint]).toEqual([0, ""]);
+    const { components }: Bill = await Bun.file(file).json();
+    await rm(folder, { recursive: true });
+    const required = components.filter(({ scope }) => scope === "required").length;
+    expect(output).toContain(
+      `${file}: ${components.length} packages, ${required} of them in what a host runs; licences: MIT `,
+    );
   });
 
   test("leads from the project to each of them, and to nothing that it does not have", async () => {

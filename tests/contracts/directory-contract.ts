@@ -181,13 +181,22 @@ function acquisitions(schedule: Schedule): void {
     expect((await host.commit({ acquire: [{ object, when: "mine" }] })).size).toBe(0);
   });
 
-  schedule("L2 a draining session takes nothing", async (cluster) => {
-    const object = newObject();
+  schedule("L2 a draining session takes nothing new, and what is its own anew", async (cluster) => {
+    const [object, own] = [newObject(), newObject()];
     const host = await cluster.host();
+    const held = wonBy(host, await host.acquire(own));
     host.facts = { draining: true, classes: [], load: idle };
     await host.renew();
-    const answer = await host.send({ acquire: [{ object, when: "free" }] });
-    expect(answer).toMatchObject({ outcome: "draining", leases: new Map() });
+    const answer = await host.send({
+      acquire: [
+        { object, when: "free" },
+        { object: own, when: "mine" },
+      ],
+    });
+    if (answer.outcome !== "draining") throw new Error(`The commit was ${answer.outcome}.`);
+    expect([...answer.leases.keys()]).toEqual([own.key]);
+    expect(answer.leases.get(own.key)).toMatchObject({ session: host.session });
+    expect(answer.leases.get(own.key)?.epoch).toBeGreaterThan(held.epoch);
   });
 
   schedule("L2 an epoch is at least the primary's time, and a release does not lower it", async (cluster) => {

@@ -7,6 +7,7 @@ import { partLengthMax } from "../../infra/edge/message-parts.ts";
 import { interruptedLimitMs } from "../../infra/edge/served-edge.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import { EdgeRig, type FakeOwner, ref } from "../support/edge-rig.ts";
+import { FakeClient } from "../support/fake-client.ts";
 import { said } from "../support/topic-message.ts";
 
 /** At another host, and at the edge's own. */
@@ -579,6 +580,45 @@ describe("a link that breaks", () => {
     });
     rig.held.giveUp();
     expect(client.closing?.[0]).toBe(1012);
+  });
+
+  for (const isKnown of [true, false])
+    test(`E15 a socket whose upgrade is under way while the others are given up lives on: ${isKnown ? "its owner has accepted it" : "its owner accepts it later"}`, async () => {
+      const rig = new EdgeRig();
+      const first = rig.owner("first", 1);
+      const given = await rig.connect(first);
+      const late = new FakeClient(rig.sockets.add(ref));
+      rig.cut(first);
+      rig.held.giveUp();
+      expect(given.closing?.[0]).toBe(1012);
+      const next = rig.owner("next", 2, new Map(isKnown ? [[late.number, 0]] : []));
+      await rig.link(next);
+      next.attach();
+      await rig.settle();
+      next.taken.set(late.number, 0);
+      rig.held.add(late.socket, { ...rig.identity(late), settled: undefined }, "next");
+      late.socket.connected(late);
+      next.echoes = true;
+      await rig.clock.advance(3 * emptyLimitMs);
+      expect(next.told.filter(([event]) => event === "closed" || event === "lost")).toEqual([]);
+      late.say("still here?");
+      await rig.settle();
+      expect(late.heard).toEqual(["still here?"]);
+    });
+
+  test("E15 an upgrade that is refused after the others were given up leaves nothing behind", async () => {
+    const rig = new EdgeRig();
+    const first = rig.owner("first", 1);
+    await rig.connect(first);
+    const late = new FakeClient(rig.sockets.add(ref));
+    rig.cut(first);
+    const before = rig.held;
+    before.giveUp();
+    const after = rig.held;
+    expect(after).not.toBe(before);
+    late.socket.disconnected(1006, "");
+    // With its upgrade the last that was known of the object here is gone.
+    expect(rig.held).not.toBe(after);
   });
 
   test("E15 an edge whose process is gone is not waited for", async () => {

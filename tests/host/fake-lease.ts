@@ -41,6 +41,11 @@ export class FakeLeases
   #epoch = 0;
   readonly #load: (object: ObjectRef) => LoadedObject;
 
+  /** The next answers have the epochs of the last ones: nothing has happened in between. */
+  answersAgain(): void {
+    this.#epoch = 0;
+  }
+
   /** @param load what an object has stored */
   constructor(load: (object: ObjectRef) => LoadedObject = () => nothingStored) {
     this.#load = load;

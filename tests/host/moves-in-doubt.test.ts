@@ -2,8 +2,10 @@ import { expect, test } from "bun:test";
 import { object } from "../../infra/object/object.ts";
 import { ServedMove, fromSource } from "../../infra/edge/move-channel.ts";
 import { encodeMoveOffer } from "../../infra/edge/move-offer.ts";
+import { encodePackage } from "../../infra/host/move-package.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { heldEventsMax } from "../../infra/host/attached-edge.ts";
+import type { HostRecord } from "../../infra/lease/directory.ts";
 import type { Channel } from "../../infra/link/link.ts";
 import { connectTo, FakeCarrier, FakeEdge, fetchFrom, ObjectHost, post } from "./object-host.ts";
 import { TwoHosts } from "./two-hosts.ts";
@@ -104,4 +106,52 @@ test("L7 H5 heads of sockets that were closed before they were here are not kept
   await host.clock.advance(10);
   expect(edge.carriers.get(5)?.closed).toBeUndefined();
   expect(edge.carriers.get(5)?.sent).toEqual(["hello"]);
+});
+
+const nothing = {
+  carried: undefined,
+  stored: undefined,
+  edges: [],
+  sinceMs: undefined,
+  nextAlarmMs: undefined,
+};
+
+/** An object whose source has not said how its move ended. */
+async function inDoubt() {
+  const host = new ObjectHost(object("room", { state: () => ({ n: 0 }) }).get("/", ({ state }) => state.n));
+  const { leases, table, clock } = host;
+  const ref = objectRef("room", "a");
+  const source = { session: "source.1" } as HostRecord; // nothing else of it is looked at
+  leases.owners.set(source.session, source);
+  leases.hosts.set(source.session, source);
+  leases.elsewhere.set(ref.key, source.session);
+  const toSession = leases.session.id;
+  const offer = { ref, epoch: 1, toSession, dataVersion: 1, codeVersion: "test", edges: [] };
+  const arrival = table.arrivals.offered(offer);
+  arrival.deliver(encodePackage({ ...nothing, version: 1, state: { n: 7 } }));
+  arrival.undecided();
+  await clock.advance(1);
+  return { host, leases, table, clock, ref };
+}
+
+test("L7 nobody waits for an object whose source has not said, where the primary names another owner", async () => {
+  const { leases, table, clock, ref } = await inDoubt();
+  expect(table.isChanging(ref.key)).toBe(true);
+  leases.answersAgain();
+  const asked = leases.acquired.length;
+  const found = [table.activate(ref, "mine"), table.claim(ref, "mine", true)];
+  await clock.advance(100);
+  for (const each of await Promise.all(found))
+    expect(each).toMatchObject({ owned: false, session: "source.1", epoch: 1 });
+  // One question for both, and asked after they came: what was known before may be so no longer.
+  expect(leases.acquired.length).toBe(asked + 1);
+  expect(table.isChanging(ref.key)).toBe(true);
+});
+
+test("L7 and whoever asks is served here as soon as the primary says that it is ours", async () => {
+  const { host, leases, clock, ref } = await inDoubt();
+  leases.elsewhere.delete(ref.key);
+  const live = host.live("room");
+  await clock.advance(100);
+  expect(await (await fetchFrom(await live)).json()).toBe(7);
 });

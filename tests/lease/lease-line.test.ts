@@ -179,7 +179,7 @@ test("L1 what is disowned is free, whatever its epoch; what is asked for meanwhi
   expect((await directory.find([one])).get(one.key)).toEqual({ session: life.id, epoch: after?.epoch ?? 0 });
 });
 
-test("L1 a draining host still adopts, and leaves nothing that it was refused in its own name", async () => {
+test("L1 L2 a draining host still adopts, goes on with its own, and leaves nothing that it was refused in its own name", async () => {
   const won = await line.acquire(one, "free");
   const next = sessionNamed("next");
   const { position } = await directory.openSession(next);
@@ -189,7 +189,13 @@ test("L1 a draining host still adopts, and leaves nothing that it was refused in
   line = lineOf(recording(road));
   const adopted = await line.adopt({ object: one, fromSession: "first", fromEpoch: won?.epoch ?? 0 });
   expect(adopted?.session).toBe("next");
-  expect(await codeOf(line.acquire(one, "mine"))).toBe("host_draining");
+  const mine = await line.acquire(one, "mine");
+  expect(mine).toMatchObject({ session: "next", alive: true });
+  expect(mine?.epoch).toBeGreaterThan(adopted?.epoch ?? 0);
+  await line.settled();
+  expect((await directory.find([one])).get(one.key)).toMatchObject({ session: "next" });
+  expect(await codeOf(line.acquire(two, "mine"))).toBe("host_draining");
+  expect(await codeOf(line.acquire(one, "free"))).toBe("host_draining");
   await line.settled();
   expect((await directory.find([one])).get(one.key)).toBeUndefined();
 });

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { object } from "stateful-objects";
 import { Drain, drainMovesMax, lameDuck } from "../../apps/server/drain.ts";
+import { decodePackage, encodePackage } from "../../infra/host/move-package.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
+import { objectRef } from "../../infra/lib/object-ref.ts";
 import { fetchFrom } from "../host/object-host.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
 import { hostRecord, MovingHost } from "./draining-host.ts";
@@ -114,6 +116,41 @@ describe("L11 a host that drains", () => {
     expect(table.size).toBe(0);
     expect(report()).toMatchObject({ moved: 0, saved: 1, lostMemory: 1, failed: 0 });
     expect(log.errors).toEqual([]);
+  });
+
+  test("and what was left to the next session, which did not come in time", async () => {
+    const { host, moveAll, drain, clock, report, table } = stage();
+    await host.live("saved", "s");
+    host.leases.session.end();
+    table.suspendAll();
+    await moveAll(clock.monotonicMs());
+    const rest = drain.stopRest(0);
+    await clock.advance(1);
+    await rest;
+    expect(report()).toMatchObject({ moved: 0, saved: 0, lostMemory: 0, failed: 1 });
+  });
+
+  test("waits for what is on its way here, and moves it on", async () => {
+    const { moving, drain, clock, table, host, report } = stage();
+    moving.others = [hostRecord("a")];
+    const ref = objectRef("counter", "late");
+    const offer = { ref, epoch: 1, toSession: host.leases.session.id, dataVersion: 1, codeVersion: "test" };
+    const arrival = table.arrivals.offered({ ...offer, edges: [] });
+    const moved = drain.moveAll(clock.monotonicMs() + 10_000);
+    await clock.advance(100);
+    const moment = { sinceMs: clock.wallMs(), nextAlarmMs: undefined };
+    arrival.deliver(
+      encodePackage({
+        ...{ version: 1, state: { n: 7 }, carried: undefined, stored: undefined, edges: [] },
+        ...moment,
+      }),
+    );
+    arrival.go(2);
+    await clock.advance(100);
+    await moved;
+    expect(moving.taken.map(({ offer: { ref: taken } }) => taken.key)).toEqual([ref.key]);
+    expect(decodePackage(moving.taken[0]?.bytes ?? new Uint8Array()).state).toEqual({ n: 7 });
+    expect(report()).toMatchObject({ moved: 1, lostMemory: 0 });
   });
 
   test("is over when its time is, whatever is still on its way", async () => {

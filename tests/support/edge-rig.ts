@@ -292,11 +292,15 @@ export class EdgeRig {
     if (owner.port === undefined) owner.attach();
     owner.taken.set(client.number, 0);
     await this.clock.advance(2 * this.#delayMs + 1);
-    const identity = { id: `id-${client.number}`, remoteAddress: "::1", head, settled: undefined };
-    this.held.add(client.socket, identity, owner.process);
+    this.held.add(client.socket, { ...this.identity(client), settled: undefined }, owner.process);
     client.socket.connected(client);
     await this.settle();
     return client;
+  }
+
+  /** What the edge keeps of a client. */
+  identity({ number }: FakeClient) {
+    return { id: `id-${number}`, remoteAddress: "::1", head };
   }
 
   async settle(): Promise<void> {

@@ -111,7 +111,8 @@ export class World {
     if (this.isTold) this.journal(`${host} ${level} ${event} ${brief(fields)}`);
     this.oneCopy.logged(host, event, fields);
     // A host that goes away, and that no other could take an object from in its time.
-    if (event === "object.stopped" && fields?.reason === "drain") this.mayLoseMessages = true;
+    const isLeftBehind = event === "object.stopped" || event === "object.not_moved";
+    if (isLeftBehind && fields?.reason === "drain") this.mayLoseMessages = true;
     // What can happen to a host has a code; anything else would be a bug anywhere.
     if (level === "error" && isBug(fields?.error))
       this.violation(`${host} logged ${event}: ${brief(fields)}`);
