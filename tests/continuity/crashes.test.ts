@@ -1,10 +1,12 @@
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { seedFrom } from "../support/seeded-random.ts";
 import { crash, nothingMayHappen } from "./conversation.ts";
+import { endStage } from "./kept-stage.ts";
 import { broken, closedWithOwner, scenario, someFailures, someForgotten } from "./scenario.ts";
 import { leaseTtlMs } from "./stage.ts";
 
 const seed = seedFrom("CONTINUITY_SEED");
+afterAll(endStage);
 const limitMs = 90_000;
 
 /** What an object remembers after its owner is gone, by its durability. */

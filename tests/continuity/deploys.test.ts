@@ -1,10 +1,14 @@
-import { expect } from "bun:test";
+import { afterAll, expect } from "bun:test";
 import { seedFrom } from "../support/seeded-random.ts";
 import { whenBuilt } from "./built.ts";
 import { plannedMove } from "./conversation.ts";
+import { endStage } from "./kept-stage.ts";
 import { noFailures, scenario } from "./scenario.ts";
+import { longLeaseTtlMs } from "./stage.ts";
 
 const seed = seedFrom("CONTINUITY_SEED");
+afterAll(endStage);
+const common = { seed, leaseTtlMs: longLeaseTtlMs };
 const limitMs = 120_000;
 const whenMoved = whenBuilt("moves");
 
@@ -13,7 +17,11 @@ for (const className of ["talk", "talk-durable"]) {
     whenMoved(
       `${className}: its owner is drained by ${signal}, and nobody elsewhere notices (seed ${seed})`,
       async () => {
-        const plan = { name: `owner drained by ${signal}, ${className}`, seed, object: `/${className}/x` };
+        const plan = {
+          ...common,
+          name: `owner drained by ${signal}, ${className}`,
+          object: `/${className}/x`,
+        };
         const report = await scenario(plan, async ({ stage, load, owner, object }) => {
           const { id } = owner;
           await stage.drain(owner, signal);
@@ -29,7 +37,7 @@ for (const className of ["talk", "talk-durable"]) {
   whenMoved(
     `${className}: a rolling deploy of three hosts, and nobody misses anything (seed ${seed})`,
     async () => {
-      const plan = { name: `rolling deploy, ${className}`, seed, object: `/${className}/x` };
+      const plan = { ...common, name: `rolling deploy, ${className}`, object: `/${className}/x` };
       const report = await scenario(plan, async ({ stage, load }) => {
         const gone: string[] = [];
         for (const host of stage.hosts) {

@@ -1,13 +1,17 @@
-import { expect } from "bun:test";
+import { afterAll, expect } from "bun:test";
 import type { HostProcess } from "../support/host-process.ts";
 import { seedFrom } from "../support/seeded-random.ts";
 import { until } from "../support/wait.ts";
 import { whenBuilt } from "./built.ts";
 import { crash, plannedMove } from "./conversation.ts";
+import { endStage } from "./kept-stage.ts";
 import { broken, closedWithOwner, noFailures, type Scene, scenario, someFailures } from "./scenario.ts";
-import { ask, type MoveAnswer, type Stage } from "./stage.ts";
+import { ask, longLeaseTtlMs, type MoveAnswer, type Stage } from "./stage.ts";
 
 const seed = seedFrom("CONTINUITY_SEED");
+afterAll(endStage);
+/** Where no host dies. */
+const lives = { seed, leaseTtlMs: longLeaseTtlMs };
 const limitMs = 120_000;
 const whenMoved = whenBuilt("moves");
 const moves = 12;
@@ -20,7 +24,7 @@ for (const className of ["talk", "talk-durable"])
   whenMoved(
     `${className}: ${moves} moves between three hosts under load: nothing lost, repeated or overtaken (seed ${seed})`,
     async () => {
-      const plan = { name: `back and forth, ${className}`, seed, object: `/${className}/x` };
+      const plan = { ...lives, name: `back and forth, ${className}`, object: `/${className}/x` };
       const pausesMs: number[] = [];
       const report = await scenario(plan, async ({ stage, load, object, random }) => {
         for (let n = 0; n < moves; n += 1) {
@@ -40,6 +44,79 @@ for (const className of ["talk", "talk-durable"])
     },
     limitMs,
   );
+
+whenMoved(
+  `two moves of one object at once: it is at one of the two places, and nothing is lost (seed ${seed})`,
+  async () => {
+    const plan = { ...lives, name: "two moves at once", object: "/talk/x" };
+    await scenario(plan, async ({ stage, load, object }) => {
+      for (let round = 0; round < 4; round += 1) {
+        const from = await stage.owner(object);
+        const targets = stage.others(from);
+        const answers = await Promise.all(targets.map((to) => stage.move(object, to, from)));
+        const done = answers.filter(({ status }) => status === 200);
+        expect(done.length).toBeGreaterThan(0);
+        // Whoever was refused is told so in a problem document, and not left without an answer.
+        for (const { status, code } of answers) if (status !== 200) expect(code).toBeString();
+        expect(done.map(({ to }) => to)).toContain((await stage.owner(object)).id);
+        await load.goesOn(2);
+      }
+      return { talk: plannedMove(), calls: noFailures };
+    });
+  },
+  limitMs,
+);
+
+whenMoved(
+  `a move while a transaction is open: it is done once, and answered (seed ${seed})`,
+  async () => {
+    const plan = { ...lives, name: "move in a transaction", object: "/talk-durable/x" };
+    await scenario(plan, async ({ stage, load, object, owner }) => {
+      const other = stage.other(owner);
+      for (let round = 1; round <= 3; round += 1) {
+        const from = await stage.owner(object);
+        const to = stage.other(from);
+        const transaction = ask(other, `${object}/transaction?forMs=${transactionMs}`, { method: "POST" });
+        await until("the transaction is open", () => isInTransaction(stage, from, object));
+        const move = await stage.move(object, to);
+        expect(await transaction).toMatchObject({ status: 200, sum: round });
+        expect(move).toMatchObject({ status: 200, to: to.id });
+        expect(await ask(other, `${object}/sum`)).toMatchObject({ status: 200, sum: round, owner: to.id });
+        await load.goesOn(2);
+      }
+      return { talk: plannedMove(), calls: noFailures };
+    });
+  },
+  limitMs,
+);
+
+whenMoved(
+  `a move while a streamed response and a slow handler are open: neither is repeated (seed ${seed})`,
+  async () => {
+    const plan = { ...lives, name: "move in a stream", object: "/talk/x" };
+    const upTo = 40;
+    await scenario(plan, async ({ stage, object, owner }) => {
+      const other = stage.other(owner);
+      const stream = eventsOf(other, `${object}/stream?upTo=${upTo}&forMs=50`);
+      const slow = ask(other, `${object}/slow?forMs=${transactionMs}`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ client: "slow", n: 1 }),
+      });
+      const move = await stage.move(object, stage.other(owner, other));
+      expectMoveAnswer(move);
+      expect((await slow).status).toBe(200);
+      expect(await ask(other, `${object}/counted`)).toMatchObject({ counted: { slow: [[1, 1]] }, twice: [] });
+      const events = await stream;
+      console.log(`continuity: move in a stream: ${events.length} of ${upTo} events, move ${move.status}`);
+      // Whether a long stream holds a move up or is cut by it: what has come is the beginning, without a hole.
+      expect(events).toEqual(Array.from({ length: events.length }, (_, index) => index + 1));
+      if (move.status !== 200) expect(events.length).toBe(upTo);
+      return { talk: plannedMove(), calls: noFailures };
+    });
+  },
+  limitMs,
+);
 
 /**
  * Asks for moves, and kills one of the two hosts in the middle of each; resolves with the ids of those that were killed. In
@@ -96,79 +173,6 @@ whenMoved(
       const killed = await killInMoves(scene, (from) => from);
       const talk = crash(killed.length, 1, [...killed.map(broken), ...closedWithOwner()]);
       return { talk, calls: someFailures };
-    });
-  },
-  limitMs,
-);
-
-whenMoved(
-  `two moves of one object at once: it is at one of the two places, and nothing is lost (seed ${seed})`,
-  async () => {
-    const plan = { name: "two moves at once", seed, object: "/talk/x" };
-    await scenario(plan, async ({ stage, load, object }) => {
-      for (let round = 0; round < 4; round += 1) {
-        const from = await stage.owner(object);
-        const targets = stage.others(from);
-        const answers = await Promise.all(targets.map((to) => stage.move(object, to, from)));
-        const done = answers.filter(({ status }) => status === 200);
-        expect(done.length).toBeGreaterThan(0);
-        // Whoever was refused is told so in a problem document, and not left without an answer.
-        for (const { status, code } of answers) if (status !== 200) expect(code).toBeString();
-        expect(done.map(({ to }) => to)).toContain((await stage.owner(object)).id);
-        await load.goesOn(2);
-      }
-      return { talk: plannedMove(), calls: noFailures };
-    });
-  },
-  limitMs,
-);
-
-whenMoved(
-  `a move while a transaction is open: it is done once, and answered (seed ${seed})`,
-  async () => {
-    const plan = { name: "move in a transaction", seed, object: "/talk-durable/x" };
-    await scenario(plan, async ({ stage, load, object, owner }) => {
-      const other = stage.other(owner);
-      for (let round = 1; round <= 3; round += 1) {
-        const from = await stage.owner(object);
-        const to = stage.other(from);
-        const transaction = ask(other, `${object}/transaction?forMs=${transactionMs}`, { method: "POST" });
-        await until("the transaction is open", () => isInTransaction(stage, from, object));
-        const move = await stage.move(object, to);
-        expect(await transaction).toMatchObject({ status: 200, sum: round });
-        expect(move).toMatchObject({ status: 200, to: to.id });
-        expect(await ask(other, `${object}/sum`)).toMatchObject({ status: 200, sum: round, owner: to.id });
-        await load.goesOn(2);
-      }
-      return { talk: plannedMove(), calls: noFailures };
-    });
-  },
-  limitMs,
-);
-
-whenMoved(
-  `a move while a streamed response and a slow handler are open: neither is repeated (seed ${seed})`,
-  async () => {
-    const plan = { name: "move in a stream", seed, object: "/talk/x" };
-    const upTo = 40;
-    await scenario(plan, async ({ stage, object, owner }) => {
-      const other = stage.other(owner);
-      const stream = eventsOf(other, `${object}/stream?upTo=${upTo}&forMs=50`);
-      const slow = ask(other, `${object}/slow?forMs=${transactionMs}`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ client: "slow", n: 1 }),
-      });
-      const move = await stage.move(object, stage.other(owner, other));
-      expectMoveAnswer(move);
-      expect((await slow).status).toBe(200);
-      expect(await ask(other, `${object}/counted`)).toMatchObject({ counted: { slow: [[1, 1]] }, twice: [] });
-      const events = await stream;
-      console.log(`continuity: move in a stream: ${events.length} of ${upTo} events, move ${move.status}`);
-      // Whether a long stream holds a move up or is cut by it: what has come is the beginning, without a hole.
-      expect(events).toEqual(Array.from({ length: events.length }, (_, index) => index + 1));
-      if (move.status !== 200) expect(events.length).toBe(upTo);
-      return { talk: plannedMove(), calls: noFailures };
     });
   },
   limitMs,

@@ -5,12 +5,13 @@ import { built } from "./built.ts";
 import type { CallAllowance } from "./calls-check.ts";
 import type { AllowedClosing, Allowance } from "./conversation.ts";
 import { Load, type LoadReport, tell } from "./load.ts";
-import { Stage, type StageOptions } from "./stage.ts";
+import { leaveStage, takeStage } from "./kept-stage.ts";
+import type { Stage, StageOptions } from "./stage.ts";
 
 export interface ScenarioPlan extends StageOptions {
   readonly name: string;
   readonly seed: number;
-  /** `/talk/x`; its first owner is the stage's host 0. */
+  /** `/talk/x`, which is numbered; its first owner is the stage's host 0. */
   readonly object: string;
   readonly clients?: number;
   readonly callers?: number;
@@ -31,18 +32,22 @@ export interface Verdict {
   readonly calls: CallAllowance;
 }
 
+let objects = 0;
+
 /**
  * A stage, an object with an owner, and a load on it that runs before, during and after what `play` does; then everybody
- * compares notes, and what `play` does not allow fails the test.
+ * compares notes, and what `play` does not allow fails the test. Its file calls `endStage` after all.
  */
 export async function scenario(
   plan: ScenarioPlan,
   play: (scene: Scene) => Promise<Verdict>,
 ): Promise<LoadReport> {
-  const { name, seed, object } = plan;
+  const { name, seed } = plan;
+  const object = `${plan.object}${objects++}`;
   const random = new SeededRandom(seed);
-  const stage = await Stage.open(plan);
+  const stage = await takeStage(plan);
   let load: Load | undefined;
+  let hasPassed = false;
   try {
     const owner = stage.host(0);
     await stage.startAt(owner, object);
@@ -56,6 +61,7 @@ export async function scenario(
     await load.goesOn();
     const report = await load.finish(verdict.talk, verdict.calls);
     expect(tell(name, seed, report)).toEqual([]);
+    hasPassed = true;
     return report;
   } catch (error) {
     console.log(`continuity: ${name}: seed ${seed}; replay with CONTINUITY_SEED=${seed}`);
@@ -64,7 +70,8 @@ export async function scenario(
     throw error;
   } finally {
     await load?.stop();
-    await stage.close();
+    if (hasPassed) leaveStage(plan, stage);
+    else await stage.close();
   }
 }
 

@@ -1,12 +1,14 @@
-import { expect } from "bun:test";
+import { afterAll, expect } from "bun:test";
 import { seedFrom } from "../support/seeded-random.ts";
 import { until } from "../support/wait.ts";
 import { whenBuilt } from "./built.ts";
 import { nothingMayHappen } from "./conversation.ts";
+import { endStage } from "./kept-stage.ts";
 import { noFailures, type Scene, scenario } from "./scenario.ts";
 import { ask, heartbeatMs } from "./stage.ts";
 
 const seed = seedFrom("CONTINUITY_SEED");
+afterAll(endStage);
 const limitMs = 120_000;
 /** Longer than two hosts take to see that they do not hear each other. */
 const silenceMs = 5 * heartbeatMs;

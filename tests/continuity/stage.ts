@@ -11,6 +11,8 @@ export const heartbeatMs = 500;
  * three seconds that was more than an object lets wait, and the sockets were closed for it, as they should be.
  */
 export const leaseTtlMs = 1_000;
+/** Where nobody may lose its session: a host that a busy machine lets stand still for a second has done nothing wrong. */
+export const longLeaseTtlMs = 3_000;
 const regions = ["iad", "ams", "nrt", "fra", "syd", "gru", "sin", "jnb"];
 export const hostsMax = regions.length;
 const answerLimitMs = 5_000;
@@ -124,6 +126,13 @@ export class Stage {
     );
   }
 
+  /** Brings back whoever is gone; resolves when all hosts are up and know each other. */
+  async gather(): Promise<void> {
+    const gone = this.hosts.filter(({ isReady }) => !isReady);
+    await Promise.all(gone.map((host) => this.restart(host, "new port")));
+    await this.allKnowAll();
+  }
+
   /** Has `host` be the owner of an object that nobody has touched yet. */
   async startAt(host: HostProcess, object: string): Promise<void> {
     const { owner } = await ask(host, object);
@@ -177,6 +186,10 @@ export class Stage {
     await Promise.all(this.hosts.map((host) => host.kill()));
     await this.sqld.stop();
     await this.#ways?.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 
   async #set(a: HostProcess, b: HostProcess, direction: "both" | "a to b", isCut: boolean): Promise<void> {

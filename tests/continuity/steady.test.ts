@@ -1,27 +1,27 @@
-import { afterEach, expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { SeededRandom, seedFrom } from "../support/seeded-random.ts";
 import { nothingMayHappen } from "./conversation.ts";
-import { Load, tell } from "./load.ts";
-import { noFailures } from "./scenario.ts";
-import { Stage } from "./stage.ts";
+import { endStage } from "./kept-stage.ts";
+import { Load } from "./load.ts";
+import { noFailures, scenario } from "./scenario.ts";
+import { longLeaseTtlMs, Stage } from "./stage.ts";
 
 const seed = seedFrom("CONTINUITY_SEED");
-let stage: Stage | undefined;
-afterEach(() => stage?.close());
+afterAll(endStage);
 
 for (const className of ["talk", "talk-durable"])
   test(`${className}: while nothing happens, nothing is lost, repeated or overtaken (seed ${seed})`, async () => {
-    stage = await Stage.open();
-    const load = await Load.start(stage, { object: `/${className}/x`, random: new SeededRandom(seed) });
-    await load.goesOn(50);
-    const report = await load.finish(nothingMayHappen, noFailures);
-    expect(tell(`steady ${className}`, seed, report)).toEqual([]);
+    const plan = { name: `steady ${className}`, seed, object: `/${className}/x`, leaseTtlMs: longLeaseTtlMs };
+    const report = await scenario(plan, async ({ load }) => {
+      await load.goesOn(50);
+      return { talk: nothingMayHappen, calls: noFailures };
+    });
     expect(report.talk.totals.ownerChanges).toBe(0);
     expect(report.talk.totals.answered).toBeGreaterThan(9 * 50);
   }, 60_000);
 
 test(`an object that loses, repeats and forks on purpose is found out, and its other clients are not accused (seed ${seed})`, async () => {
-  stage = await Stage.open({ hosts: 2 });
+  await using stage = await Stage.open({ hosts: 2 });
   const random = new SeededRandom(seed);
   const load = await Load.start(stage, { object: "/talk-faulty/x", random, clients: 4, callers: 0 });
   await load.goesOn(20);

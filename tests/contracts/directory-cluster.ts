@@ -14,8 +14,8 @@ import { until } from "../support/wait.ts";
 
 /** One way to have a directory, and what a test may do to it. */
 export interface DirectoryRig {
-  /** As one more host would reach it. */
-  connect(): Directory;
+  /** As one more host would reach it; `anew`: not over connections that another host has left. */
+  connect(anew?: "anew"): Directory;
   /** What a rig that shares one connection among hosts does not do. */
   disconnect(directory: Directory): Promise<void>;
   /**
@@ -55,11 +55,11 @@ export class Cluster {
 
   /**
    * A lease time for schedules that must do something before a session expires and then wait until it has: several times
-   * as long as what they do takes here and now, done once to see.
+   * as long as what they do takes here and now, done once to see. Who forgets opens all connections anew.
    */
   async measuredTtlMs(): Promise<number> {
     const startMs = performance.now();
-    const host = await this.host();
+    const host = await this.#opened(this.#connect("anew"));
     await host.acquire(newObject());
     await host.renew();
     await this.#rig.backup?.();
@@ -67,8 +67,17 @@ export class Cluster {
     return Math.max(ttlMsMin, Math.ceil(ttlPerRehearsal * (performance.now() - startMs)));
   }
 
-  async host(hostId = `host-${names++}`, previous?: TestHost, ttlMs = longTtlMs): Promise<TestHost> {
-    const host = new TestHost(this.#connect(), ttlMs, hostId, previous);
+  host(hostId?: string, previous?: TestHost, ttlMs?: number): Promise<TestHost> {
+    return this.#opened(this.#connect(), hostId, previous, ttlMs);
+  }
+
+  async #opened(
+    directory: Directory,
+    hostId = `host-${names++}`,
+    previous?: TestHost,
+    ttlMs = longTtlMs,
+  ): Promise<TestHost> {
+    const host = new TestHost(directory, ttlMs, hostId, previous);
     await host.open();
     this.#hosts.push(host);
     return host;
@@ -109,8 +118,8 @@ export class Cluster {
     await Promise.all(this.#directories.splice(0).map((directory) => this.#rig.disconnect(directory)));
   }
 
-  #connect(): Directory {
-    const directory = this.#rig.connect();
+  #connect(anew?: "anew"): Directory {
+    const directory = this.#rig.connect(anew);
     this.#directories.push(directory);
     return directory;
   }

@@ -5,11 +5,11 @@ import { connectDirectory } from "../../infra/lease/connect-directory.ts";
 import type { Directory } from "../../infra/lease/directory.ts";
 import { MemoryDirectory } from "../../infra/lease/memory-directory.ts";
 import { RemoteConnection } from "../../infra/lease/remote-connection.ts";
-import { statement } from "../../infra/lease/sql-connection.ts";
+import { type SqlConnection, statement } from "../../infra/lease/sql-connection.ts";
 import { systemClock } from "../../infra/lib/clock.ts";
 import { WorkerConnection } from "../../infra/lease/worker-connection.ts";
 import { migrate } from "../../infra/lease/directory-schema.ts";
-import { clearDirectory } from "../support/clear-directory.ts";
+import { clearTables } from "../support/clear-directory.ts";
 import { Sqld } from "../support/sqld.ts";
 import type { DirectoryRig } from "./directory-cluster.ts";
 
@@ -40,73 +40,115 @@ export async function memoryRig(): Promise<DirectoryRig> {
 
 export async function fileRig(): Promise<DirectoryRig> {
   const folder = await mkdtemp(join(tmpdir(), "directory-"));
-  let generation = 0;
-  const data = () => join(folder, `data-${generation}`);
-  // With its tables: making them takes longer than most of what is tested with them.
-  const empty = join(folder, "empty");
-  await mkdir(empty);
-  await migrateFile(`file:${join(empty, "directory.db")}`);
-  const begin = () => cp(empty, data(), { recursive: true });
-  await begin();
+  const data = join(folder, "data");
+  const url = `file:${join(data, "directory.db")}`;
+  const kept = new KeptConnections(
+    () => connectDirectory({ ...patientLimits, url }),
+    () =>
+      new WorkerConnection({
+        clock: systemClock,
+        config: { url, busyTimeoutMs: 5_000 },
+        timeLimitMs: 20_000,
+      }),
+  );
+  await mkdir(data);
+  await migrate(kept.own);
+  let backups = 0;
   return {
-    connect: () => connectDirectory({ ...patientLimits, url: `file:${join(data(), "directory.db")}` }),
-    disconnect,
+    connect: (anew) => kept.connect(anew),
+    disconnect: (directory) => kept.leave(directory),
     backup: async () => {
-      const copy = join(folder, `copy-${generation}`);
-      await cp(data(), copy, { recursive: true });
+      const copy = join(folder, `copy-${backups++}`);
+      await cp(data, copy, { recursive: true });
       return async () => {
-        await rm(data(), { recursive: true });
-        await cp(copy, data(), { recursive: true });
+        await kept.close();
+        await rm(data, { recursive: true });
+        await cp(copy, data, { recursive: true });
       };
     },
-    reset: async () => {
-      generation += 1;
-      await begin();
+    reset: () => clearTables(kept.own),
+    stop: async () => {
+      await kept.close();
+      await rm(folder, { recursive: true, force: true });
     },
-    stop: () => rm(folder, { recursive: true, force: true }),
   };
-}
-
-async function migrateFile(url: string): Promise<void> {
-  const config = { url, busyTimeoutMs: 5_000 };
-  const connection = new WorkerConnection({ clock: systemClock, config, timeLimitMs: 20_000 });
-  await migrate(connection);
-  await connection.close();
 }
 
 /** A server, reached by `url`. */
 export async function serverRig(url: (sqld: Sqld) => string): Promise<DirectoryRig> {
   const sqld = await Sqld.start();
+  const kept = new KeptConnections(
+    () => connectDirectory({ ...patientLimits, url: url(sqld) }),
+    () => new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 }),
+  );
+  await migrate(kept.own);
+  const run = async (statements: readonly string[], ms: number) => {
+    await kept.own.batch(statements.map((sql) => statement(sql, { ms: BigInt(ms) })));
+  };
   return {
-    connect: () => connectDirectory({ ...patientLimits, url: url(sqld) }),
-    disconnect,
-    backup: () => sqld.backup(),
-    setClockBack: (byMs) => inServer(sqld, ["UPDATE directory SET now = :ms"], Date.now() + byMs),
+    connect: (anew) => kept.connect(anew),
+    disconnect: (directory) => kept.leave(directory),
+    backup: async () => {
+      const restore = await sqld.backup();
+      return async () => {
+        await kept.close();
+        await restore();
+      };
+    },
+    setClockBack: (byMs) => run(["UPDATE directory SET now = :ms"], Date.now() + byMs),
     setClockOn: (byMs) =>
-      inServer(
-        sqld,
+      run(
         ["UPDATE directory SET now = now - :ms", "UPDATE sessions SET expires_at = expires_at - :ms"],
         byMs,
       ),
-    reset: () => clearServer(sqld),
-    stop: () => sqld.stop(),
+    reset: () => clearTables(kept.own),
+    stop: async () => {
+      await kept.close();
+      await sqld.stop();
+    },
   };
 }
 
-async function clearServer(sqld: Sqld): Promise<void> {
-  await clearDirectory(sqld.httpUrl);
-  const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 });
-  const tables = ["storage", "alarms", "messages"];
-  await connection.batch(tables.map((table) => statement(`DELETE FROM ${table}`, {})));
-  await connection.close();
+/** As many as most schedules have hosts. */
+const keptMax = 3;
+
+/**
+ * Hosts' connections, from schedule to schedule: opening them (two threads for a file, three sockets to a server) takes longer
+ * than most of what is tested over them. A host has one that no other has at the same time.
+ */
+class KeptConnections {
+  readonly #openDirectory: () => Directory;
+  readonly #openOwn: () => SqlConnection;
+  readonly #idle: Directory[] = [];
+  #own: SqlConnection | undefined;
+
+  constructor(openDirectory: () => Directory, openOwn: () => SqlConnection) {
+    this.#openDirectory = openDirectory;
+    this.#openOwn = openOwn;
+  }
+
+  /** The rig's, beside those of hosts. */
+  get own(): SqlConnection {
+    this.#own ??= this.#openOwn();
+    return this.#own;
+  }
+
+  connect(anew?: "anew"): Directory {
+    return (anew ? undefined : this.#idle.pop()) ?? this.#openDirectory();
+  }
+
+  async leave(directory: Directory): Promise<void> {
+    if (this.#idle.length < keptMax) this.#idle.push(directory);
+    else await directory.close();
+  }
+
+  /** Those that nobody has. Later ones are new. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#idle.splice(0), this.#own].map((connection) => connection?.close()));
+    this.#own = undefined;
+  }
 }
 
 function disconnect(directory: Directory): Promise<void> {
   return directory.close();
-}
-
-async function inServer(sqld: Sqld, statements: readonly string[], ms: number): Promise<void> {
-  const connection = new RemoteConnection({ clock: systemClock, url: sqld.httpUrl, timeLimitMs: 20_000 });
-  await connection.batch(statements.map((sql) => statement(sql, { ms: BigInt(ms) })));
-  await connection.close();
 }

@@ -7,8 +7,7 @@ const root = join(import.meta.dir, "../..");
 const startLimitMs = 30_000;
 
 /** Folders for one run, inside the project so that its classes find the packages, and outside of git. */
-export interface DevFolders {
-  readonly base: string;
+export interface DevFolders extends AsyncDisposable {
   readonly objects: string;
   readonly data: string;
 }
@@ -16,7 +15,8 @@ export interface DevFolders {
 export async function devFolders(): Promise<DevFolders> {
   await mkdir(join(root, "data"), { recursive: true });
   const base = await mkdtemp(join(root, "data/test-dev-"));
-  const folders = { base, objects: join(base, "objects"), data: join(base, "data") };
+  const remove = () => rm(base, { recursive: true, force: true });
+  const folders = { objects: join(base, "objects"), data: join(base, "data"), [Symbol.asyncDispose]: remove };
   await mkdir(folders.objects);
   return folders;
 }
@@ -31,7 +31,7 @@ export default object("${name}", { state: () => ({ count: 0 }) })
     throw new RangeError("on purpose");
   })
   .get("/block", () => {
-    for (;;);
+    for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); // as a loop would, and leaves the core to others
   });
 `;
 }
@@ -133,10 +133,6 @@ export function isRunning(pid: number): boolean {
 /** Resolves once none of these processes is left. */
 export async function allGone(pids: readonly number[], limitMs = 10_000): Promise<void> {
   await until(`processes ${pids.join(", ")} are gone`, () => !pids.some(isRunning), limitMs);
-}
-
-export async function removeFolders({ base }: DevFolders): Promise<void> {
-  await rm(base, { recursive: true, force: true });
 }
 
 export async function writeClass({ objects }: DevFolders, file: string, code: string): Promise<void> {

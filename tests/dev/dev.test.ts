@@ -1,26 +1,15 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { until } from "../support/wait.ts";
-import {
-  allGone,
-  counterClass,
-  type DevFolders,
-  DevRun,
-  devFolders,
-  removeFolders,
-  writeClass,
-} from "./dev-run.ts";
+import { allGone, counterClass, type DevFolders, DevRun, devFolders, writeClass } from "./dev-run.ts";
 
 /** `bun run dev` as a person has it: real processes, real files, nothing replaced. */
-let folders: DevFolders;
-
-beforeEach(async () => {
-  folders = await devFolders();
+async function foldersWithCounter(): Promise<DevFolders> {
+  const folders = await devFolders();
   await writeClass(folders, "counter.ts", counterClass("counter"));
-});
-
-afterEach(() => removeFolders(folders));
+  return folders;
+}
 
 async function increment(url: string, object: string): Promise<number | undefined> {
   const response = await fetch(`${url}/${object}/increment`, { method: "POST" });
@@ -37,6 +26,7 @@ function countOnce(url: string, object: string, wanted: number): Promise<number>
 }
 
 test("three regions count one number, and Ctrl-C leaves nothing running", async () => {
+  await using folders = await foldersWithCounter();
   await using run = DevRun.start(folders);
   const urls = await run.urls();
   expect(urls).toHaveLength(3);
@@ -54,6 +44,7 @@ test("three regions count one number, and Ctrl-C leaves nothing running", async 
 });
 
 test("a new class is live in every region, a changed one too, a broken one leaves the code from before", async () => {
+  await using folders = await foldersWithCounter();
   await using run = DevRun.start(folders);
   const [first = "", second = "", third = ""] = await run.urls();
 
@@ -79,6 +70,7 @@ test("a new class is live in every region, a changed one too, a broken one leave
 });
 
 test("a failed handler is a line with the author's frames", async () => {
+  await using folders = await foldersWithCounter();
   await using run = DevRun.start(folders);
   const [url] = await run.urls();
   expect((await fetch(`${url}/counter/a/fail`)).status).toBe(500);
@@ -87,7 +79,8 @@ test("a failed handler is a line with the author's frames", async () => {
   expect(output).not.toContain("node_modules");
 });
 
-test("a host that dies is started again on its port", async () => {
+test.concurrent("a host that dies is started again on its port", async () => {
+  await using folders = await foldersWithCounter();
   await using run = DevRun.start(folders, "--regions", "fra,syd");
   const urls = await run.urls();
   const [victim = 0] = run.hostPids();
@@ -97,7 +90,8 @@ test("a host that dies is started again on its port", async () => {
   for (const url of urls) await countOnce(url, `counter/${crypto.randomUUID()}`, 1);
 });
 
-test("a killed run leaves no process behind and no lease that the next run waits for", async () => {
+test.concurrent("a killed run leaves no process behind and no lease that the next run waits for", async () => {
+  await using folders = await foldersWithCounter();
   const killed = DevRun.start(folders);
   const [url = ""] = await killed.urls();
   expect(await increment(url, "counter/a")).toBe(1);
@@ -111,7 +105,8 @@ test("a killed run leaves no process behind and no lease that the next run waits
   expect(await increment(again, "counter/a")).toBe(1);
 });
 
-test("hosts end with the process that started them, even one whose handler never ends", async () => {
+test.concurrent("hosts end with the process that started them, even one whose handler never ends", async () => {
+  await using folders = await foldersWithCounter();
   await using run = DevRun.start(folders, "--regions", "iad,ams");
   const [url] = await run.urls();
   const blocked = fetch(`${url}/counter/a/block`).catch(() => undefined);
@@ -123,6 +118,7 @@ test("hosts end with the process that started them, even one whose handler never
 }, 40_000);
 
 test("a class file that is wrong stops the start with a sentence that names it", async () => {
+  await using folders = await foldersWithCounter();
   await writeClass(folders, "wrong.ts", "export const a = 1;\n");
   await using run = DevRun.start(folders);
   expect(await run.process.exited).toBe(1);
@@ -131,6 +127,7 @@ test("a class file that is wrong stops the start with a sentence that names it",
 });
 
 test("a folder of data belongs to one cluster at a time", async () => {
+  await using folders = await foldersWithCounter();
   await using run = DevRun.start(folders, "--regions", "iad");
   await run.urls();
   await using second = DevRun.start(folders, "--regions", "iad");
@@ -139,6 +136,7 @@ test("a folder of data belongs to one cluster at a time", async () => {
 });
 
 test("a command line that makes no sense ends with code 2", async () => {
+  await using folders = await foldersWithCounter();
   await using run = DevRun.start(folders, "--regions", "nowhere");
   expect(await run.process.exited).toBe(2);
   await run.says('There is no region "nowhere"');

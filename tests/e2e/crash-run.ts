@@ -14,7 +14,9 @@ export interface CrashPlan {
   readonly clients: number;
 }
 
+/** What `bun run crash` does where it is told nothing else; a test does with `testKills`. */
 export const crashPlan: Omit<CrashPlan, "seed"> = { hosts: 3, counters: 100, kills: 30, clients: 16 };
+export const testKills = 12;
 
 /** Short, so that what a killed host had is soon elsewhere. */
 export const crashLeaseTtlMs = 1_000;

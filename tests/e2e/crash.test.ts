@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { seedFrom } from "../support/seeded-random.ts";
-import { crashPlan, replayLine, runCrash } from "./crash-run.ts";
+import { crashPlan, replayLine, runCrash, testKills } from "./crash-run.ts";
 
-const plan = { ...crashPlan, seed: seedFrom("CRASH_SEED") };
+const plan = { ...crashPlan, kills: testKills, seed: seedFrom("CRASH_SEED") };
 
 test(`S1 S3 S5 every acknowledged increment is there exactly once, after ${plan.kills} kill -9 of ${plan.hosts} hosts (seed ${plan.seed})`, async () => {
   console.log(`crash: seed ${plan.seed}`);

@@ -49,7 +49,7 @@ function heard(host: HostProcess, event: string) {
   return host.entries.filter((entry) => entry.event === event);
 }
 
-test("H23 H24 a host that is full refuses more, lets go of what is idle, and goes on; nobody is refused elsewhere", async () => {
+test.concurrent("H23 H24 a host that is full refuses more, lets go of what is idle, and goes on; nobody is refused elsewhere", async () => {
   await fill("", async ({ small, ownerOf }) => {
     expect(new Set(ownerOf.values()).size).toBe(2);
     // Twice as long as two rounds of the guard take: a look, a collection, a look, and what was let go has time to show.
@@ -59,7 +59,7 @@ test("H23 H24 a host that is full refuses more, lets go of what is idle, and goe
   });
 }, 150_000);
 
-test("H24 H25 what is busy is moved away instead, whole, a few a minute", async () => {
+test.concurrent("H24 H25 what is busy is moved away instead, whole, a few a minute", async () => {
   await fill("awake=yes", async ({ small, ownerOf }) => {
     const moved = await until(
       "objects are moved for lack of memory",

@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import type { HostProcess } from "../support/host-process.ts";
 import { SeededRandom, seedFrom } from "../support/seeded-random.ts";
+import type { Sqld } from "../support/sqld.ts";
 import { until } from "../support/wait.ts";
 import { ask, Stage } from "./stage.ts";
 import { TallyBook } from "./tally-book.ts";
@@ -14,19 +15,16 @@ const clients = 8;
 const operationsAround = 150;
 const recoveryLimitMs = 30_000;
 
-let stage: Stage;
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(() => stage.close());
+// Each test has a stage of its own, and all wait for leases to run out at the same time.
 
 const faults = {
-  killed: { begin: () => stage.sqld.kill(), end: () => stage.sqld.run() },
-  frozen: { begin: () => stage.sqld.freeze(), end: () => stage.sqld.thaw() },
+  killed: { begin: (sqld: Sqld) => sqld.kill(), end: (sqld: Sqld) => sqld.run() },
+  frozen: { begin: (sqld: Sqld) => sqld.freeze(), end: (sqld: Sqld) => sqld.thaw() },
 } as const;
 
 /** Increments at both hosts while the database is away; whatever was told is true afterwards. */
 async function outage(how: keyof typeof faults, awayMs: number, leaseTtlMs: number): Promise<TallyBook> {
+  await using stage = await Stage.open();
   const hosts = await Promise.all(["iad", "ams"].map((region) => stage.host(region, { leaseTtlMs })));
   const book = new TallyBook();
   const stop = new AbortController();
@@ -45,12 +43,12 @@ async function outage(how: keyof typeof faults, awayMs: number, leaseTtlMs: numb
   };
   await acknowledges(operationsAround);
   const fault = faults[how];
-  await fault.begin();
+  await fault.begin(stage.sqld);
   book.isStoreAway = true;
   await Bun.sleep(awayMs); // the length of the outage
   book.isStoreAway = false;
   const endedAtMs = performance.now();
-  await fault.end();
+  await fault.end(stage.sqld);
   await acknowledges(1);
   const recoveredMs = Math.round(performance.now() - endedAtMs);
   await acknowledges(operationsAround);
@@ -92,18 +90,19 @@ const shorter = { awayMs: 900, leaseTtlMs: 9_000 };
 const longer = { awayMs: 5_000, leaseTtlMs: 2_000 };
 
 for (const how of ["killed", "frozen"] as const) {
-  test(`L3 L6 S5 a primary that is ${how} for less than a lease: nothing told is untrue, and nobody loses its session (seed ${seed})`, async () => {
+  test.concurrent(`L3 L6 S5 a primary that is ${how} for less than a lease: nothing told is untrue, and nobody loses its session (seed ${seed})`, async () => {
     const book = await outage(how, shorter.awayMs, shorter.leaseTtlMs);
     expect(book.failures.get("session_over") ?? 0).toBe(0);
   }, 120_000);
 
-  test(`L1 L3 L6 S5 a primary that is ${how} for longer than a lease: nothing told is untrue, and memory goes on (seed ${seed})`, async () => {
+  test.concurrent(`L1 L3 L6 S5 a primary that is ${how} for longer than a lease: nothing told is untrue, and memory goes on (seed ${seed})`, async () => {
     const book = await outage(how, longer.awayMs, longer.leaseTtlMs);
     expect(book.failures.get("session_over") ?? 0).toBeGreaterThan(0);
   }, 120_000);
 }
 
-test("while the primary does not answer an object takes what its limit allows and refuses the rest, which never lands", async () => {
+test.concurrent("while the primary does not answer an object takes what its limit allows and refuses the rest, which never lands", async () => {
+  await using stage = await Stage.open();
   const host = await stage.host("iad", { leaseTtlMs: 30_000 }); // It outlives the silence, however long that takes here.
   expect((await ask(host, "/hoard/full/before", "PUT")).status).toBe(200);
   stage.sqld.freeze();

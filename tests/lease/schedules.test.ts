@@ -15,6 +15,10 @@ import { until } from "../support/wait.ts";
 /** The schedules that would break one live copy, with whole hosts, real databases and real time. */
 const ttlMs = 900;
 const limits = { renewalLimitMs: 200, commitLimitMs: 200, hintLimitMs: 200 };
+/** Where nobody is to lose a session, however slow the machine is. */
+const patient = { ttlMs: 30_000, renewalLimitMs: 10_000, commitLimitMs: 10_000, hintLimitMs: 10_000 };
+/** Of a loop that waits for nothing. One that waited for a database would stand still for as long as that is silent. */
+const pauseMsMax = 500;
 let cleanups: Array<() => Promise<unknown>> = [];
 
 afterEach(async () => {
@@ -23,10 +27,10 @@ afterEach(async () => {
   for (const cleanup of newestFirst) await cleanup();
 });
 
-async function start(options: DirectoryOptions): Promise<LeaseHost> {
-  const directory = connectDirectory({ ...limits, ...options });
+async function start(options: DirectoryOptions, times = { ttlMs, ...limits }): Promise<LeaseHost> {
+  const directory = connectDirectory({ ...times, ...options });
   cleanups.push(() => directory.close());
-  const host = await LeaseHost.start(directory, { ttlMs });
+  const host = await LeaseHost.start(directory, { ttlMs: times.ttlMs });
   cleanups.push(() => host.leases.stop());
   return host;
 }
@@ -45,7 +49,7 @@ async function take(host: LeaseHost): Promise<Acquisition & { readonly owned: tr
 }
 
 async function raceOfThree(url: string): Promise<void> {
-  const hosts = await Promise.all([start({ url }), start({ url }), start({ url })]);
+  const hosts = await Promise.all(Array.from({ length: 3 }, () => start({ url }, patient)));
   const wanted = objects(1_000);
   const acquireAll = (host: LeaseHost) =>
     Promise.all(wanted.map((object) => host.leases.acquire(object, "free")));
@@ -192,7 +196,7 @@ test("L10 an embedded replica whose primary never answers stalls nothing: not th
   silent.close();
   await rm(folder, { recursive: true, force: true });
   expect(ended).toBe(0);
-  expect(report.longestPauseMs).toBeLessThan(200);
+  expect(report.longestPauseMs).toBeLessThan(pauseMsMax);
   expect(report.closeMs).toBeLessThan(1_500);
 });
 
@@ -233,7 +237,7 @@ async function frozen(sqld: Sqld, host: LeaseHost): Promise<void> {
   } finally {
     sqld.thaw();
   }
-  expect(pause()).toBeLessThan(200);
+  expect(pause()).toBeLessThan(pauseMsMax);
 }
 
 /** Watches the loop; the result tells how long it stood still at most. */

@@ -1,5 +1,6 @@
-import { afterEach, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import { object } from "stateful-objects";
+import type { RunningHost } from "../../apps/server/index.ts";
 import { type Cluster, startCluster } from "../support/cluster.ts";
 import { TcpProxy } from "../support/proxy.ts";
 import { Sqld } from "../support/sqld.ts";
@@ -25,43 +26,69 @@ const cache = object("cache", { state: () => ({ count: 0 }), onDirectoryLoss: "s
   .ws("/live", { message: (ws) => void ws.send(++ws.data.state.count) });
 
 const ttlMs = 3_000;
-let cluster: Cluster;
-const closing: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  await cluster.stop();
-  for (const close of closing.splice(0).reverse()) await close();
-});
 
-/** Hosts whose way to the primary goes through a proxy, which a test can hold. */
-async function startBehindProxy(regions: readonly string[]): Promise<{ sqld: Sqld; proxy: TcpProxy }> {
-  const sqld = await Sqld.start();
-  closing.push(() => sqld.stop());
-  const proxy = await TcpProxy.start(sqld.port);
-  closing.push(() => proxy.stop());
-  cluster = await startCluster({
-    classes: [counter, cache],
-    regions,
-    directory: { url: `http://127.0.0.1:${proxy.port}` },
-    config: { leaseTtlMs: ttlMs },
-  });
-  return { sqld, proxy };
+/** Hosts whose way to the primary goes through a proxy, which a test can hold. Each test has its own: all wait for leases at once. */
+class Scene {
+  readonly sqld: Sqld;
+  readonly proxy: TcpProxy;
+  readonly cluster: Cluster;
+  readonly #sockets: WebSocket[] = [];
+
+  private constructor(sqld: Sqld, proxy: TcpProxy, cluster: Cluster) {
+    this.sqld = sqld;
+    this.proxy = proxy;
+    this.cluster = cluster;
+  }
+
+  static async start(regions: readonly string[]): Promise<Scene> {
+    const sqld = await Sqld.start();
+    const proxy = await TcpProxy.start(sqld.port);
+    const cluster = await startCluster({
+      classes: [counter, cache],
+      regions,
+      directory: { url: `http://127.0.0.1:${proxy.port}` },
+      config: { leaseTtlMs: ttlMs },
+    });
+    return new Scene(sqld, proxy, cluster);
+  }
+
+  /** Another host, which reaches the primary directly. */
+  addBeside(region: string): Promise<RunningHost> {
+    const directory = { url: this.sqld.httpUrl, authToken: undefined, replicaUrl: undefined };
+    return this.cluster.add(region, { directory });
+  }
+
+  async increment(
+    region: string,
+    id: string,
+  ): Promise<{ status: number; count?: number; host?: string; code?: string }> {
+    const response = await fetch(this.cluster.url(region, `/counter/${id}/increment`), { method: "POST" });
+    return { status: response.status, ...(await response.json()) };
+  }
+
+  async socket(region: string, path: string): Promise<WebSocket> {
+    const socket = new WebSocket(this.cluster.socketUrl(region, path));
+    this.#sockets.push(socket);
+    await new Promise((resolve) => socket.addEventListener("open", resolve));
+    return socket;
+  }
+
+  sessionOf(region: string): string {
+    return this.cluster.host(region).parts.leases.session.id;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cluster.stop();
+    for (const socket of this.#sockets) socket.close();
+    await this.proxy.stop();
+    await this.sqld.stop();
+  }
 }
 
-async function increment(
-  region: string,
-  id: string,
-): Promise<{ status: number; count?: number; host?: string; code?: string }> {
-  const response = await fetch(cluster.url(region, `/counter/${id}/increment`), { method: "POST" });
-  return { status: response.status, ...(await response.json()) };
-}
-
-function sessionOf(region: string): string {
-  return cluster.host(region).parts.leases.session.id;
-}
-
-test("L3 L10 a primary that accepts and never answers: the loop goes on, and the host fences itself in time", async () => {
-  const { proxy } = await startBehindProxy(["iad"]);
-  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+test.concurrent("L3 L10 a primary that accepts and never answers: the loop goes on, and the host fences itself in time", async () => {
+  await using scene = await Scene.start(["iad"]);
+  const { cluster, proxy } = scene;
+  expect(await scene.increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
   const { session } = cluster.host("iad").parts.leases;
 
   let longestPauseMs = 0;
@@ -78,7 +105,7 @@ test("L3 L10 a primary that accepts and never answers: the loop goes on, and the
   proxy.requests("hold");
   await until("the host stops serving", async () => {
     const mayBeServed = mayBeValid();
-    const { status, code } = await increment("iad", "a");
+    const { status, code } = await scene.increment("iad", "a");
     if (!mayBeServed) expect(status).not.toBe(200);
     return code === "session_over";
   });
@@ -88,32 +115,32 @@ test("L3 L10 a primary that accepts and never answers: the loop goes on, and the
   expect(session.isValid()).toBe(false);
   expect(hasOverstayed).toBe(false);
   expect(longestPauseMs).toBeLessThan(ttlMs / 3);
-  expect(await increment("iad", "fresh")).toMatchObject({ status: 503 });
+  expect(await scene.increment("iad", "fresh")).toMatchObject({ status: 503 });
 }, 60_000);
 
-test("L1 a primary that was away too long costs no memory state, no socket and no message order", async () => {
-  const { proxy } = await startBehindProxy(["iad", "ams"]);
-  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+test.concurrent("L1 a primary that was away too long costs no memory state, no socket and no message order", async () => {
+  await using scene = await Scene.start(["iad", "ams"]);
+  const { cluster, proxy } = scene;
+  expect(await scene.increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
   const heard: string[] = [];
   const closes: number[] = [];
   for (const region of ["iad", "ams"]) {
-    const socket = new WebSocket(cluster.socketUrl(region, "/counter/a/live"));
+    const socket = await scene.socket(region, "/counter/a/live");
     socket.addEventListener("message", ({ data }) => heard.push(`${region} ${data}`));
     socket.addEventListener("close", ({ code }) => closes.push(code));
-    closing.push(async () => socket.close());
-    await new Promise((resolve) => socket.addEventListener("open", resolve));
   }
   await until(
     "both are subscribed",
-    async () => (await increment("iad", "a")).count && new Set(heard.map((h) => h.slice(0, 3))).size === 2,
+    async () =>
+      (await scene.increment("iad", "a")).count && new Set(heard.map((h) => h.slice(0, 3))).size === 2,
   );
-  const before = { iad: sessionOf("iad"), ams: sessionOf("ams") };
+  const before = { iad: scene.sessionOf("iad"), ams: scene.sessionOf("ams") };
 
   proxy.requests("drop");
   let count = 0;
   let unknown = 0;
   await until("the host stops serving", async () => {
-    const answer = await increment("iad", "a");
+    const answer = await scene.increment("iad", "a");
     count = answer.count ?? count;
     // The lease ran out while its handler ran: it may have counted.
     if (answer.code === "outcome_unknown") unknown += 1;
@@ -124,10 +151,10 @@ test("L1 a primary that was away too long costs no memory state, no socket and n
   proxy.requests("flow");
   await until(
     "both hosts have new sessions",
-    () => sessionOf("iad") !== before.iad && sessionOf("ams") !== before.ams,
+    () => scene.sessionOf("iad") !== before.iad && scene.sessionOf("ams") !== before.ams,
   );
   const after = await until("the object is served again", async () => {
-    const answer = await increment("ams", "a");
+    const answer = await scene.increment("ams", "a");
     return answer.status === 200 && answer;
   });
 
@@ -142,47 +169,44 @@ test("L1 a primary that was away too long costs no memory state, no socket and n
   expect(closes).toEqual([]);
 }, 60_000);
 
-test("L1 an object that another host took meanwhile is not adopted: its old copy ends, and its sockets hear the new one", async () => {
-  const { sqld, proxy } = await startBehindProxy(["iad"]);
-  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
-  const socket = new WebSocket(cluster.socketUrl("iad", "/counter/a/live"));
+test.concurrent("L1 an object that another host took meanwhile is not adopted: its old copy ends, and its sockets hear the new one", async () => {
+  await using scene = await Scene.start(["iad"]);
+  const { proxy } = scene;
+  expect(await scene.increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+  const socket = await scene.socket("iad", "/counter/a/live");
   const closes: number[] = [];
   const heard: string[] = [];
   socket.addEventListener("close", ({ code }) => void closes.push(code));
   socket.addEventListener("message", ({ data }) => void heard.push(String(data)));
-  await new Promise((resolve) => socket.addEventListener("open", resolve));
 
   proxy.requests("drop");
-  const other = await cluster.add("ams", {
-    directory: { url: sqld.httpUrl, authToken: undefined, replicaUrl: undefined },
-  });
+  const other = await scene.addBeside("ams");
   const taken = await until("the other host may take the object", async () => {
-    const answer = await increment("ams", "a");
+    const answer = await scene.increment("ams", "a");
     return answer.host === other.hostId && answer;
   });
   expect(taken).toMatchObject({ status: 200, count: 1 });
-  expect(await increment("iad", "a")).not.toMatchObject({ status: 200 });
+  expect(await scene.increment("iad", "a")).not.toMatchObject({ status: 200 });
 
   proxy.requests("flow");
   const forwarded = await until("the first host forwards", async () => {
-    const answer = await increment("iad", "a");
+    const answer = await scene.increment("iad", "a");
     return answer.status === 200 && answer;
   });
   expect(forwarded).toMatchObject({ count: 2, host: other.hostId });
   await until("the socket is attached to the new owner", async () => {
-    const { count } = await increment("ams", "a");
+    const { count } = await scene.increment("ams", "a");
     return until("it hears", () => heard.includes(String(count)), 500).catch(() => false);
   });
   expect(closes).toEqual([]);
 }, 60_000);
 
-test("L2 a host that is gone for good is followed by another after its lease, and not before", async () => {
-  const { proxy, sqld } = await startBehindProxy(["iad"]);
-  expect(await increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
-  const other = await cluster.add("ams", {
-    directory: { url: sqld.httpUrl, authToken: undefined, replicaUrl: undefined },
-  });
-  expect(await increment("ams", "a")).toMatchObject({
+test.concurrent("L2 a host that is gone for good is followed by another after its lease, and not before", async () => {
+  await using scene = await Scene.start(["iad"]);
+  const { cluster, proxy } = scene;
+  expect(await scene.increment("iad", "a")).toMatchObject({ status: 200, count: 1 });
+  const other = await scene.addBeside("ams");
+  expect(await scene.increment("ams", "a")).toMatchObject({
     status: 200,
     count: 2,
     host: cluster.host("iad").hostId,
@@ -192,7 +216,7 @@ test("L2 a host that is gone for good is followed by another after its lease, an
   proxy.requests("drop");
   const taken = await until("the other host takes the object", async () => {
     const wasValid = session.isValid();
-    const answer = await increment("ams", "a");
+    const answer = await scene.increment("ams", "a");
     if (answer.host === other.hostId) return answer;
     // Whoever asks after the old owner's time gets no answer from it.
     if (!wasValid) expect(answer.status).not.toBe(200);
@@ -202,15 +226,15 @@ test("L2 a host that is gone for good is followed by another after its lease, an
   expect(taken).toMatchObject({ count: 1, host: other.hostId });
 }, 60_000);
 
-test("L8 a class that serves without the directory goes on at its owner, from every region, marked; and is adopted after", async () => {
-  const { proxy } = await startBehindProxy(["iad", "ams"]);
+test.concurrent("L8 a class that serves without the directory goes on at its owner, from every region, marked; and is adopted after", async () => {
+  await using scene = await Scene.start(["iad", "ams"]);
+  const { cluster, proxy } = scene;
   const call = (region: string, path: string) => fetch(cluster.url(region, path), { method: "POST" });
   expect((await call("iad", "/cache/a/increment")).headers.get("stateful-degraded")).toBeNull();
   const { host } = await (await call("ams", "/cache/a/increment")).json();
-  const socket = new WebSocket(cluster.socketUrl("ams", "/cache/a/live"));
+  const socket = await scene.socket("ams", "/cache/a/live");
   const heard: string[] = [];
   socket.addEventListener("message", ({ data }) => void heard.push(String(data)));
-  await new Promise((resolve) => socket.addEventListener("open", resolve));
 
   proxy.requests("drop");
   const degraded = await until("the owner serves without a lease", async () => {

@@ -18,6 +18,9 @@ const counter = object("counter", { state: () => ({ count: 0 }) })
 const pinned = object("pinned", { placement: { regions: ["syd"] } }).get("/", () => "here");
 
 const regions = ["iad", "ams", "nrt"] as const;
+const objects = 60;
+const incrementsEach = 50;
+const races = 300;
 
 let cluster: Cluster;
 afterEach(() => cluster.stop());
@@ -65,32 +68,34 @@ function pick<T>(items: readonly T[], index: number): T {
 }
 
 describe.each([...directoryKinds])("with the directory on %s", (directory) => {
-  test("10,000 increments by 64 clients over three hosts are counted exactly, each object on one host only", async () => {
+  test(`${objects * incrementsEach} increments by 64 clients over three hosts are counted exactly, each object on one host only`, async () => {
     cluster = await startCluster({ classes: [counter], directory });
-    const increments = Array.from({ length: 10_000 }, (_, n) => ({
-      id: n % 200,
+    const increments = Array.from({ length: objects * incrementsEach }, (_, n) => ({
+      id: n % objects,
       region: pick(regions, n * 7 + (n >> 5)),
     }));
     await byClients(64, increments, async ({ id, region }) => {
       const response = await increment(region, `c${id}`);
       await response.body?.cancel();
     });
-    for (let id = 0; id < 200; id++) {
+    for (let id = 0; id < objects; id++) {
       const answers = await Promise.all(
         regions.map(async (region) => (await fetch(cluster.url(region, `/counter/c${id}`))).json()),
       );
-      expect(answers).toEqual(Array.from({ length: 3 }, () => ({ count: 50, host: answers[0].host })));
+      expect(answers).toEqual(
+        Array.from({ length: 3 }, () => ({ count: incrementsEach, host: answers[0].host })),
+      );
     }
     const starts = startsByObject();
-    expect(starts.size).toBe(200);
+    expect(starts.size).toBe(objects);
     expect([...starts.values()].filter((hosts) => hosts.length !== 1)).toEqual([]);
   }, 120_000);
 
-  test("three hosts that race for the same 1,000 fresh objects end with one owner each, and the losers forward", async () => {
+  test(`three hosts that race for the same ${races} fresh objects end with one owner each, and the losers forward`, async () => {
     cluster = await startCluster({ classes: [counter], directory });
-    const races = Array.from({ length: 1_000 }, (_, id) => id);
+    const ids = Array.from({ length: races }, (_, id) => id);
     // Bun sends 256 requests at once per process, and these clients share one with the hosts.
-    await byClients(50, races, async (id) => {
+    await byClients(50, ids, async (id) => {
       const answers = await Promise.all(
         regions.map(async (region) => (await increment(region, `race${id}`)).json()),
       );
@@ -98,7 +103,7 @@ describe.each([...directoryKinds])("with the directory on %s", (directory) => {
       expect(answers.map(({ count }) => count).sort()).toEqual([1, 2, 3]);
     });
     const starts = startsByObject();
-    expect(starts.size).toBe(1_000);
+    expect(starts.size).toBe(races);
     expect([...starts.values()].filter((hosts) => hosts.length !== 1)).toEqual([]);
     // The race was one: every host won some of it.
     expect(new Set([...starts.values()].flat()).size).toBe(3);

@@ -50,9 +50,7 @@ async function start(regions: readonly string[]): Promise<void> {
     const { port } = await cluster.add(hostId, { hostId, privateUrl: front.url });
     front.leadsTo(port);
   }
-  await until("all hosts know each other", () =>
-    cluster.hosts.every(({ parts }) => parts.leases.hosts.length === regions.length),
-  );
+  await cluster.acquaint();
   expect(await count("iad")).toBe(1);
   expect(await count("ams")).toBe(2);
 }

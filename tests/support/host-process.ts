@@ -49,6 +49,8 @@ export class HostProcess {
   #process: Bun.Subprocess<"ignore", "pipe", "pipe"> | undefined;
   #port = 0;
   #starts = 0;
+  /** Whether the process that runs now has said so. */
+  #hasStarted = false;
   #isReady = false;
   #complaints = "";
 
@@ -168,6 +170,8 @@ export class HostProcess {
   }
 
   async #serves(): Promise<true | undefined> {
+    // Asked before it says so it would not answer, and every question takes time from its start.
+    if (!this.#hasStarted) return undefined;
     const signal = AbortSignal.timeout(1_000);
     const answer = await fetch(this.url("/-/health"), { signal }).catch(() => undefined);
     return answer?.status === 200 ? true : undefined;
@@ -175,6 +179,7 @@ export class HostProcess {
 
   #spawn(): Bun.Subprocess<"ignore", "pipe", "pipe"> {
     const { region, directoryUrl, objectsFolder, leaseTtlMs, env, runner = [], preload } = this.options;
+    this.#hasStarted = false;
     const before = preload === undefined ? [] : ["--preload", preload];
     const child = Bun.spawn([...runner, process.execPath, ...before, "apps/server/main.ts"], {
       cwd: this.options.tree ?? root,
@@ -203,9 +208,14 @@ export class HostProcess {
 
   async #readEntries(stream: ReadableStream<Uint8Array>): Promise<void> {
     for await (const line of linesIn(stream)) {
-      this.entries.push({ ...JSON.parse(line), heardAtMs: performance.now() }); // written by jsonLog
+      this.#hear({ ...JSON.parse(line), heardAtMs: performance.now() }); // written by jsonLog
       if (this.entries.length > entriesMax) this.entries.splice(0, this.entries.length - entriesMax);
     }
+  }
+
+  #hear(entry: HostLogEntry): void {
+    this.entries.push(entry);
+    if (entry.event === "host.started" && entry.hostId === this.id) this.#hasStarted = true;
   }
 
   async #readComplaints(stream: ReadableStream<Uint8Array>): Promise<void> {

@@ -14,6 +14,8 @@ import type { ObjectStorage } from "../../infra/object/storage.ts";
 import { StoredReader } from "../../infra/storage/stored-reader.ts";
 
 const hostLoad = { objects: 0, objectsMax: 1_000, memoryUsedBytes: 0, memoryLimitBytes: 1_000 };
+/** No test of storage is about losing it, however long the disk takes. */
+const leaseTtlMs = 60_000;
 const nobodyToCall = (): Objects => () => ({}) as never; // no test of storage calls another object
 
 /** One host as far as objects and what they store go: real leases and the real table over a directory. */
@@ -73,6 +75,7 @@ export class StorageHost {
       directory,
       clock: this.#clock,
       random: () => 0.5,
+      ttlMs: leaseTtlMs,
       held: () => this.#table?.held() ?? [],
       self: {
         hostId: "host",

@@ -1,4 +1,7 @@
-const pollIntervalMs = 5;
+const pollIntervalMinMs = 5;
+const pollIntervalMaxMs = 50;
+/** Of what has been waited already: what takes long is asked about less often, and heard of this much later. */
+const pollShare = 0.02;
 /** Says that a thing will not happen, and less than `bun test --timeout`: not how fast it must, which a slow machine decides. */
 const defaultLimitMs = 20_000;
 
@@ -17,6 +20,7 @@ export function until<T>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     let isOver = false;
+    const startMs = performance.now();
     const settle = (finish: () => void) => {
       isOver = true;
       clearTimeout(limit);
@@ -30,7 +34,8 @@ export function until<T>(
       try {
         const answer = await condition();
         if (isOver) return;
-        if (answer === undefined || answer === false) setTimeout(ask, pollIntervalMs);
+        if (answer === undefined || answer === false)
+          setTimeout(ask, intervalMs(performance.now() - startMs));
         else settle(() => resolve(answer));
       } catch (error) {
         settle(() => reject(error));
@@ -38,4 +43,8 @@ export function until<T>(
     };
     void ask();
   });
+}
+
+function intervalMs(waitedMs: number): number {
+  return Math.min(pollIntervalMaxMs, Math.max(pollIntervalMinMs, waitedMs * pollShare));
 }
