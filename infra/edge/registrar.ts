@@ -130,7 +130,7 @@ export class Registrar {
 
   #attachHere(edges: ObjectEdges): void {
     const { ports } = this.#setup;
-    edges.attach(ports.self, (events, facts) => ports.to(ports.self, facts, new Map(), events));
+    edges.attach(ports.self, (events, facts) => ports.to(ports.self, facts, new Map(), events)).expectRoll();
   }
 
   async #offer(link: Link, held: HeldSockets, intent: "own" | "place"): Promise<RegistrationAnswer> {

@@ -47,7 +47,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   readonly #heads = new WaitingHeads();
   /** The edge was asked for its sockets and has not told them all: an event may be of one that is not known yet. */
   #isUntold = false;
-  /** It has come by itself to an object that was awake, and its first roll is on its way. */
+  /** It has come by itself, and what it tells first has to be known. */
   #isAwaited = false;
   /** How far it has come in topics of which nothing is sent to it yet. */
   #positions: ReadonlyMap<string, string> = new Map();
@@ -129,9 +129,13 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     for (const record of records) this.#told.set(record.number, record);
   }
 
-  /** An edge has come by itself: of its sockets the object is to know, though it may be asleep by the time that they are told. */
+  /**
+   * An edge has come by itself, from an owner that was lost. Of its sockets an object that is awake is to know, though it may be asleep
+   * by the time that they are told; and one that wakes for a socket that closes, at once: others may have gone with that owner.
+   */
   expectRoll(): void {
-    this.#isAwaited = this.#object.activation !== undefined;
+    const { activation, wakesOnClose } = this.#object;
+    this.#isAwaited = activation !== undefined || wakesOnClose;
   }
 
   /** Whether something waits for the object. */

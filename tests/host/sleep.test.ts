@@ -352,23 +352,28 @@ test("H6 L1 a sleeper that was given up while it was adopted takes no lease from
   expect([anew.isLive, host.leases.released.map(({ epoch }) => epoch)]).toEqual([true, [1]]);
 });
 
-for (const cameAwake of [true, false])
-  test(`H10 a roll ${cameAwake ? "that an object awaited when it fell asleep wakes it" : "of sockets that it need not know leaves an object asleep"}`, async () => {
-    const host = new ObjectHost(makeRoom([]));
+for (const [came, wakeOnClose, wakes] of [
+  ["to one that is awake, and then sleeps", false, true],
+  ["to one that sleeps", false, false],
+  ["to one that sleeps, and wakes for each that closes", true, true],
+] as const)
+  test(`H10 an edge that comes by itself, with sockets, ${came}: ${wakes ? "wakes it" : "leaves it asleep"}`, async () => {
+    const host = new ObjectHost(makeRoom([], { wakeOnClose }));
     const activation = await host.live("room");
     const edge = new FakeEdge();
     const attached = activation.edges.attach(edge.edge, (events, facts) =>
       Object.assign(edge, { events, facts }),
     );
-    if (cameAwake) attached.expectRoll();
+    if (came === "to one that is awake, and then sleeps") attached.expectRoll();
     await host.clock.advance(5000);
     expect([host.table.asleep, edge.told]).toEqual([1, ["asleep"]]);
+    if (came !== "to one that is awake, and then sleeps") attached.expectRoll();
     edge.records = [recordOf(1)];
     edge.events?.roll(edge.records, "missing", false);
     edge.events?.roll([], "missing", true);
     await host.clock.advance(10);
-    expect(edge.told).toEqual(cameAwake ? ["asleep", "rollCall"] : ["asleep"]);
-    expect(host.table.live("room/a")?.socketCount).toBe(cameAwake ? 1 : undefined);
+    expect(edge.told).toEqual(wakes ? ["asleep", "rollCall"] : ["asleep"]);
+    expect(host.table.live("room/a")?.socketCount).toBe(wakes ? 1 : undefined);
     // Once is enough: the next time it sleeps it may.
     await host.clock.advance(5000);
     edge.told.length = 0;
