@@ -62,6 +62,9 @@ export class LocalEdge implements EdgePort, OwnerLine {
     held.offer(this, { ...owner, port: id, after: 0, upTo: 0, cursors });
   }
 
+  headOf(socketNumber: number): UpgradeHead | undefined {
+    return this.#setup.held.at(socketNumber)?.client.head;
+  }
   get isReachable(): boolean {
     return !this.#isOver;
   }

@@ -99,6 +99,9 @@ export class ServedEdge implements EdgePort, ChannelHandlers {
   }
   /** What is told here may not arrive. */
   readonly isDirect = false;
+  headOf(): undefined {
+    return undefined;
+  }
   get isReachable(): boolean {
     return this.#state.name === "open";
   }

@@ -165,7 +165,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   /** The socket whose event comes now, with what its hooks need if they are to run before that. */
   #socketAt(number: number): VirtualSocket | undefined {
     const socket = this.#sockets.get(number);
-    const head = this.#heads.take(number);
+    const head = this.#heads.take(number) ?? (socket?.isHeadless ? this.port.headOf(number) : undefined);
     if (head) socket?.upgradedBy(head);
     return socket;
   }

@@ -45,6 +45,12 @@ export interface EdgePort extends TopicEdge {
   /** Whether the edge counts a message as handled as soon as it has told it: one of this very process, which nothing can cut off. */
   readonly isDirect: boolean;
 
+  /**
+   * The head of a socket at an edge of this very process; undefined elsewhere. Such an edge does not tell it for messages that it has
+   * told before the object slept: for it those are handled.
+   */
+  headOf(socketNumber: number): UpgradeHead | undefined;
+
   /** False while the way to the edge is interrupted: then a voluntary move is better left for later. */
   readonly isReachable: boolean;
 

@@ -122,6 +122,11 @@ export class VirtualSocket implements RawSocket, SocketAtEdge {
 
   // -- what the edge reports
 
+  /** Whether nothing is known that its hooks could be run with. */
+  get isHeadless(): boolean {
+    return this.#hooks === undefined && this.#head === undefined && this.#waiting === undefined;
+  }
+
   /** With this its hooks can be run again, which they are before its next event. */
   upgradedBy(head: UpgradeHead): void {
     if (this.#hooks === undefined) this.#head = head;

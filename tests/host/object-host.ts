@@ -215,6 +215,9 @@ export class FakeEdge implements EdgePort {
   readonly lastWord = undefined;
   bufferedBytes = 0;
 
+  headOf(): undefined {
+    return undefined;
+  }
   carrier(socketNumber: number): FakeCarrier {
     const carrier = this.carriers.get(socketNumber) ?? new FakeCarrier(this);
     this.carriers.set(socketNumber, carrier);

@@ -8,6 +8,8 @@ import { until } from "../support/wait.ts";
 
 /** What objects have lived through, in order. */
 const log: string[] = [];
+/** What an object waits for that is about to sleep, by its id. */
+const stops = new Map<string, Promise<void>>();
 
 const sleepy = object("sleepy", {
   idleAfterMs: 1000,
@@ -16,7 +18,10 @@ const sleepy = object("sleepy", {
   state: () => ({ count: 0 }),
   wakeOnClose: true,
   onStart: ({ reason, sockets, objectId }) => void log.push(`${objectId} ${reason} ${sockets.count}`),
-  onStop: ({ reason, objectId }) => void log.push(`${objectId} ${reason}`),
+  onStop: async ({ reason, objectId }) => {
+    log.push(`${objectId} ${reason}`);
+    await stops.get(objectId);
+  },
 })
   .get("/", ({ state, sockets }) => ({ count: state.count, sockets: sockets.count }))
   .get("/tagged/:tag", ({ sockets, params }) =>
@@ -76,6 +81,27 @@ test("H8 an object sleeps under its open sockets, and a message of any of them w
   expect((await far?.hears(3))?.at(-1)).toBe("once more 3 again");
   expect([near?.closing, far?.closing]).toEqual([undefined, undefined]);
 }, 30_000);
+
+for (const [place, region] of [
+  ["the owner's own edge", "iad"],
+  ["another edge", "nrt"],
+] as const)
+  test(`H9 H10 what a client says at ${place} while its object is about to sleep wakes it again, hooks and all`, async () => {
+    const id = `late-${region}`;
+    const stop = Promise.withResolvers<void>();
+    stops.set(id, stop.promise);
+    const client = await SocketClient.open(cluster.socketUrl(region, `/sleepy/${id}/live`));
+    await client.hears(1);
+    await until("it stops", () => log.includes(`${id} idle`), 10_000);
+    client.send("one");
+    client.send("two");
+    // Before it sleeps: its owner has them, and nobody told it that their hooks are to run again.
+    const edges = () => cluster.host("iad").parts.table.edgesOf(`sleepy/${id}`);
+    await until("they are there", () => edges()?.isWaiting === true, 10_000);
+    stop.resolve();
+    expect((await client.hears(3)).slice(1)).toEqual(["one 1 again", "two 2 again"]);
+    expect(client.closing).toBeUndefined();
+  }, 30_000);
 
 test("H8 H9 a request wakes it: all its sockets are there, with attachment, tags and subscriptions", async () => {
   const clients = await asleep("b");
