@@ -36,7 +36,11 @@ describe("E27 what a subscription asks for", () => {
     expect(ref.id).toBe("a/b");
     expect(wanted.head).toEqual({
       ...{ kind: "subscription", url: `http://edge.example${target}`, target },
-      headers: [["cookie", "a=1"]],
+      // Whatever `connection` names: nobody on the way has to take it off.
+      headers: [
+        ["cookie", "a=1"],
+        ["x-hop", "1"],
+      ],
     });
     expect(clientAddress).toBe("192.0.2.7");
   });
