@@ -44,11 +44,11 @@ export class ActivationTable extends ObjectTable {
   }
 
   /**
-   * The next session is open: takes over what nobody took since, ends the rest. Never rejects.
-   *
-   * @param hasForgotten the directory lost memory meanwhile (L9)
+   * The next session is open: takes over what nobody took since, ends the rest. Never rejects. `hasForgotten`: the directory lost
+   * memory meanwhile (L9).
    */
   async adoptAll(hasForgotten = false): Promise<void> {
+    if (hasForgotten) this.movesIn.close(); // what has come is of before
     if (hasForgotten) this.#sinceLoss = new WeakSet();
     this.#sinceLoss?.add(this.setup.leases.session);
     if (hasForgotten) this.#endForgotten([...this.byKey.values()].filter((each) => this.#isForgotten(each)));

@@ -8,7 +8,7 @@ import { decodePackage, type MovePackage } from "./move-package.ts";
 import { type Arrival, type Arrivals, arrivalsFull, type MoveOffer } from "./move-ports.ts";
 
 export interface MovesInSetup {
-  readonly leases: Pick<Leases, "acquire" | "isTaking" | "session">;
+  readonly leases: Pick<Leases, "acquire" | "isTaking" | "release" | "session">;
   readonly clock: Clock;
   readonly log: Log;
   readonly memoryLimitBytes: () => number;
@@ -221,7 +221,7 @@ class ArrivingObject implements Arrival {
       // Whoever asks while the primary is asked could be told what is no longer so.
       this.#question = newQuestion();
       try {
-        if (leases.session !== this.#session) return this.#lost();
+        if (leases.session !== this.#session) return await this.#follow();
         const lease = await leases.acquire(ref, "mine");
         if (lease.owned) return await this.#start(lease.session, lease.epoch);
         // Its source may still have the commit under way: that it is not ours yet says nothing before the source's session is
@@ -230,8 +230,11 @@ class ArrivingObject implements Arrival {
           lease.owner === undefined || lease.session === "" || lease.epoch !== this.#offer.epoch;
         if (isSettled) return this.discard();
         answer.resolve(lease);
-      } catch (error) {
+      } catch (thrown) {
+        const error = asStatefulError(thrown);
         log.debug("object.arrival.undecided", { object: ref.key, error });
+        // It is not ours, and nothing becomes so any more.
+        if (error.code === "host_draining") return this.discard();
       } finally {
         answer.resolve(this.#question.answer.promise); // for whom there is no answer yet
       }
@@ -241,9 +244,17 @@ class ArrivingObject implements Arrival {
     }
   }
 
-  /** This host's own session ended meanwhile. Under which epoch the lease would name it is not known, so it is not followed. */
-  #lost(): void {
-    this.#setup.log.warn("object.arrival.lost", { object: this.#offer.ref.key });
+  /**
+   * This host's own session ended meanwhile. Where the move came about the lease names that one, and nobody has had the object since:
+   * the next session takes it over, and is told whose it was. Anything else that it takes with that is not what has come.
+   */
+  async #follow(): Promise<void> {
+    const { leases, log } = this.#setup;
+    const { ref } = this.#offer;
+    const lease = await leases.acquire(ref, "free");
+    if (lease.owned && lease.former === this.#session.id) return this.#start(lease.session, lease.epoch);
+    if (lease.owned) leases.release({ object: ref, epoch: lease.epoch });
+    log.warn("object.arrival.lost", { object: ref.key });
     this.discard();
   }
 

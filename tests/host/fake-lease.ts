@@ -100,6 +100,8 @@ export class FakeLeases
   /** Of the target of moves: what is not its own is this session's. */
   elsewhereUnlessMine: string | undefined;
   readonly mine = new Set<string>();
+  /** Who had what is acquired next. */
+  former = "";
   /** Hosts that are known, by their session. */
   readonly owners = new Map<string, HostRecord>();
 
@@ -107,7 +109,8 @@ export class FakeLeases
     const winner =
       this.elsewhere.get(object.key) ?? (this.mine.has(object.key) ? undefined : this.elsewhereUnlessMine);
     this.#epoch++;
-    if (winner === undefined) return { owned: true, session: this.session, epoch: this.#epoch, former: "" };
+    const { session, former } = this;
+    if (winner === undefined) return { owned: true, session, epoch: this.#epoch, former };
     return { owned: false, session: winner, epoch: this.#epoch, owner: this.owners.get(winner) };
   }
 }

@@ -7,6 +7,7 @@ import { objectRef } from "../../infra/lib/object-ref.ts";
 import { heldEventsMax } from "../../infra/host/attached-edge.ts";
 import type { HostRecord } from "../../infra/lease/directory.ts";
 import type { Channel } from "../../infra/link/link.ts";
+import { FakeSession } from "./fake-lease.ts";
 import { connectTo, FakeCarrier, FakeEdge, fetchFrom, ObjectHost, post } from "./object-host.ts";
 import { TwoHosts } from "./two-hosts.ts";
 
@@ -154,4 +155,36 @@ test("L7 and whoever asks is served here as soon as the primary says that it is 
   const live = host.live("room");
   await clock.advance(100);
   expect(await (await fetchFrom(await live)).json()).toBe(7);
+});
+
+for (const former of ["session-1", "somebody.1"])
+  test(`L7 L1 an arrival whose host's session has ended is followed where the lease was that one's: it was ${former}'s`, async () => {
+    const { host, leases, table, clock, ref } = await inDoubt();
+    leases.session.end();
+    leases.session = new FakeSession("session-2");
+    host.stores.session = "session-2";
+    leases.elsewhere.delete(ref.key);
+    leases.former = former;
+    const isOurs = former === "session-1";
+    const live = host.live("room");
+    await clock.advance(200);
+    expect(await (await fetchFrom(await live)).json()).toBe(isOurs ? 7 : 0);
+    expect(leases.released).toHaveLength(isOurs ? 0 : 1);
+    expect(table.isChanging(ref.key)).toBe(false);
+  });
+
+test("L7 L9 what was on its way when the directory lost memory is not followed", async () => {
+  const { host, leases, table, clock, ref } = await inDoubt();
+  leases.session.end();
+  leases.session = new FakeSession("session-2");
+  host.stores.session = "session-2";
+  leases.elsewhere.delete(ref.key);
+  leases.former = "session-1";
+  const adopted = table.adoptAll(true);
+  await clock.advance(1);
+  await adopted;
+  expect(table.arriving).toBe(0);
+  const live = host.live("room");
+  await clock.advance(200);
+  expect(await (await fetchFrom(await live)).json()).toBe(0);
 });

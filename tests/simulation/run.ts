@@ -180,11 +180,11 @@ export class Run {
     // What was asked last has the time to be answered; then all is quiet, and everything is read once more.
     const asked = [...this.#callers, ...this.#setters];
     this.#waitFor(() => asked.every(({ isIdle }) => isIdle), answerLimitMs);
-    this.#waitFor(() => this.#talkers.every(({ isAnswered }) => isAnswered), echoLimitMs);
+    this.#waitFor(() => this.#talkers.every(({ isSettled }) => isSettled), echoLimitMs);
     for (const talker of this.#talkers) talker.judge();
     if (this.#world.settings.endsDark) this.#restartAll();
     for (const key of sums) this.#readAtLast(key);
-    const isTold = () => this.#haveHeardAll() && this.#knowEachOther();
+    const isTold = () => this.#haveHeardAll() && this.#knowEachOther() && this.#missing().length === 0;
     this.#waitFor(() => this.#applied.size === sums.length && isTold(), quietLimitMs);
     this.#awaitAlarms();
     for (const key of sums)
@@ -284,19 +284,19 @@ export class Run {
       const told = this.#listeners.map((listener) => listener.members(inMemory)?.length ?? "nobody");
       this.#world.violation("presence", `${told.length} listen, who were told of ${told.join(", ")}`);
     }
-    for (const listener of this.#listeners) {
+    for (const listener of this.#listeners)
       for (const [key, check] of listener.checks) this.#judgeHeard(key, check.ops);
-      this.#judgePublished(listener);
-    }
+    for (const op of this.#missing()) this.#world.violation("topics", `${op} of ${inMemory} was not heard`);
   }
 
-  /** Where no host was lost, nothing is that was in memory. */
-  #judgePublished({ checks }: Listener): void {
+  /** Where no host was lost, nothing is that was in memory: what listeners have not heard of that. */
+  #missing(): readonly string[] {
     const { mayLoseMessages, settings } = this.#world;
-    if (mayLoseMessages || settings.beyondBounds) return;
-    const heard = new Set(checks.get(inMemory)?.ops);
-    for (const op of this.#published)
-      if (!heard.has(op)) this.#world.violation("topics", `${op} of ${inMemory} was not heard`);
+    if (mayLoseMessages || settings.beyondBounds) return [];
+    return this.#listeners.flatMap(({ checks }) => {
+      const heard = new Set(checks.get(inMemory)?.ops);
+      return this.#published.filter((op) => !heard.has(op));
+    });
   }
 
   /** Nothing that was acknowledged is missing or there twice, and nothing is there that was refused. */

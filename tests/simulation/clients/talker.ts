@@ -6,8 +6,8 @@ import type { World } from "../world/world.ts";
 const pauseMs = 300;
 /** A socket of which nothing is heard for this long is left, and another opened. Longer than links take to come back. */
 const patienceMs = 45_000;
-/** At the end all that was said has come back within this time. */
-export const echoLimitMs = 10_000;
+/** At the end all that was said has come back within this time: as long as an edge keeps sockets whose owner is lost (E15). */
+export const echoLimitMs = 45_000;
 
 export interface TalkerSetup {
   readonly world: World;
@@ -50,10 +50,12 @@ export class Talker {
     this.#isStopped = true;
   }
 
-  /** Whether everything that was said where its socket still lives has come back. */
-  get isAnswered(): boolean {
+  /** Whether nothing that it said, where its socket still lives, is still to come back; as far as it must. */
+  get isSettled(): boolean {
     const now = this.#now;
-    return now === undefined || now.echoed === now.said;
+    // Its host went with its machine, and nobody has told it.
+    const isDead = now?.end.other?.isOpen === false;
+    return now === undefined || isDead || this.#mayLose || now.echoed === now.said;
   }
 
   get #mayLose(): boolean {
@@ -63,10 +65,8 @@ export class Talker {
   /** At the end, when all has had the time to come back. */
   judge(): void {
     const now = this.#now;
-    // Its host went with its machine, and nobody has told it.
-    const isDead = now?.end.other?.isOpen === false;
-    if (now === undefined || isDead || this.#mayLose || this.isAnswered) return;
-    this.#wrong(`said ${now.said} messages at ${now.host}, of which ${now.echoed} came back`);
+    if (now !== undefined && !this.isSettled)
+      this.#wrong(`said ${now.said} messages at ${now.host}, of which ${now.echoed} came back`);
   }
 
   #later(delayMs: number, run: () => void): void {
