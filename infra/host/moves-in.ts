@@ -43,6 +43,8 @@ const arrivalsFullRetryMs = 250;
 const undecidedLimitMs = 60_000;
 /** How long one is kept whose source says nothing at all. */
 const arrivalLimitMs = 90_000;
+/** How long the next session of this host tries to take over what came under the one before. Whoever asks for it waits for that. */
+const followLimitMs = 5_000;
 const retryMinMs = 100;
 const retryMaxMs = 500;
 
@@ -147,6 +149,7 @@ class ArrivingObject implements Arrival {
   #bytes = 0;
   #isOver = false;
   #isDeciding = false;
+  #followUntilMs: number | undefined;
   #cancelLimit: CancelTimer;
 
   constructor(offer: MoveOffer, session: Session, setup: ArrivingSetup) {
@@ -249,12 +252,18 @@ class ArrivingObject implements Arrival {
    * the next session takes it over, and is told whose it was. Anything else that it takes with that is not what has come.
    */
   async #follow(): Promise<void> {
-    const { leases, log } = this.#setup;
+    const { leases, clock } = this.#setup;
     const { ref } = this.#offer;
+    this.#followUntilMs ??= clock.monotonicMs() + followLimitMs;
+    if (clock.monotonicMs() >= this.#followUntilMs) return this.#lost();
     const lease = await leases.acquire(ref, "free");
     if (lease.owned && lease.former === this.#session.id) return this.#start(lease.session, lease.epoch);
     if (lease.owned) leases.release({ object: ref, epoch: lease.epoch });
-    log.warn("object.arrival.lost", { object: ref.key });
+    this.#lost();
+  }
+
+  #lost(): void {
+    this.#setup.log.warn("object.arrival.lost", { object: this.#offer.ref.key });
     this.discard();
   }
 

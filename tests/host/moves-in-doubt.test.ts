@@ -6,6 +6,7 @@ import { encodePackage } from "../../infra/host/move-package.ts";
 import { objectRef } from "../../infra/lib/object-ref.ts";
 import { heldEventsMax } from "../../infra/host/attached-edge.ts";
 import type { HostRecord } from "../../infra/lease/directory.ts";
+import { StatefulError } from "../../infra/lib/errors.ts";
 import type { Channel } from "../../infra/link/link.ts";
 import { FakeSession } from "./fake-lease.ts";
 import { connectTo, FakeCarrier, FakeEdge, fetchFrom, ObjectHost, post } from "./object-host.ts";
@@ -187,4 +188,17 @@ test("L7 L9 what was on its way when the directory lost memory is not followed",
   const live = host.live("room");
   await clock.advance(200);
   expect(await (await fetchFrom(await live)).json()).toBe(0);
+});
+
+test("L7 nor for longer than a few seconds where the directory gives it to nobody", async () => {
+  const { leases, table, clock, ref } = await inDoubt();
+  leases.session.end();
+  leases.session = new FakeSession("session-2");
+  const refused = Promise.reject(new StatefulError("directory_unavailable", "To nobody."));
+  refused.catch(() => undefined);
+  leases.held = refused;
+  await clock.advance(4_900);
+  expect(table.isChanging(ref.key)).toBe(true);
+  await clock.advance(1_000);
+  expect(table.isChanging(ref.key)).toBe(false);
 });
