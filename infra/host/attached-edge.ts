@@ -47,6 +47,8 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   readonly #heads = new WaitingHeads();
   /** The edge was asked for its sockets and has not told them all: an event may be of one that is not known yet. */
   #isUntold = false;
+  /** Asked on this channel: what it told before it heard that is older than its answer. */
+  #isCalled = false;
   /** It has come by itself, and what it tells first has to be known. */
   #isAwaited = false;
   /** How far it has come in topics of which nothing is sent to it yet. */
@@ -67,6 +69,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   /** A first way to the edge, or another in the place of one that is over. */
   connect(open: (events: EdgeEvents) => EdgePort): void {
     this.#port = open(this);
+    this.#isCalled = false;
   }
 
   /**
@@ -75,6 +78,8 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
    */
   cursors(): ReadonlyMap<number, number> {
     this.#held = this.#held.filter(({ comesAgain }) => !comesAgain);
+    // It tells all that is not known here by itself, once it has heard everything that was said: its answer may be lost.
+    this.#isCalled = false;
     const cursors = new Map<number, number>();
     for (const { number, handled } of this.#told.values()) cursors.set(number, handled);
     for (const [number, socket] of this.#sockets) cursors.set(number, socket.taken);
@@ -117,6 +122,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   /** Asks for all of its sockets. What it tells meanwhile waits. */
   rollCall(): void {
     this.#isUntold = true;
+    this.#isCalled = true;
     this.port.rollCall();
   }
 
@@ -203,6 +209,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
   roll(records: readonly SocketRecord[], scope: "all" | "missing", isLast: boolean): void {
     const { activation } = this.#object;
     const isAll = scope === "all";
+    if (this.#isCalled && !isAll) return; // What it was sent since then it does not count as heard.
     if (isAll) this.#rolling ??= new Set();
     for (const record of this.#untaken(records)) {
       this.#rolling?.add(record.number);
@@ -213,6 +220,7 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     if (this.#isAwaited && activation === undefined && records.length > 0) this.#object.wake();
     if (!isLast) return;
     this.#isAwaited = false;
+    this.#isCalled = false;
     const all = this.#rolling;
     this.#rolling = undefined;
     this.#isUntold = false;

@@ -452,3 +452,48 @@ test("H8 a wake that cannot read what it needs is not over before its lease is t
   host.leases.held = undefined;
   expect((await host.live("room")).isLive).toBe(true);
 });
+
+test("H10 a roll that an edge tells on its next channel settles a roll call whose answer was lost with the last", async () => {
+  const { host, edge, carrier } = await asleep([]);
+  edge.records = undefined;
+  const woken = host.live("room");
+  await host.clock.advance(2100);
+  const attached = (await woken).edges.at(edge.edge.process);
+  attached?.cursors(); // as it is asked when a channel opens
+  edge.events?.roll([recordOf(1)], "missing", true);
+  edge.events?.head(1, head);
+  edge.events?.message(1, "hello");
+  await host.clock.advance(100);
+  expect(carrier.sent).toHaveLength(1);
+});
+
+test("H10 T4 what an edge told before it heard a roll call is not taken for the answer to that", async () => {
+  const host = new ObjectHost(
+    object("room", { idleAfterMs: 1000, topics: { news: { history: { count: 100, ageMs: 600_000 } } } })
+      .post("/say/:text", ({ topics, params }) => void topics.publish("news", params.text))
+      .ws("/live", { open: (ws) => void ws.subscribe("news") }),
+  );
+  const edge = new FakeEdge();
+  const activation = await host.live("room");
+  await connectTo(activation, new FakeCarrier(edge));
+  for (const text of ["one", "two"]) {
+    const said = fetchFrom(activation, `/say/${text}`, { init: { method: "POST" } });
+    await host.clock.advance(10);
+    await said;
+  }
+  const [first = "", second = ""] = edge.positions;
+  await host.clock.advance(5000);
+  edge.records = undefined; // It does not hear of the roll call for a while.
+  const woken = host.live("room");
+  await host.clock.advance(2100);
+  await woken;
+  const records = [recordOf(1, { subscriptions: ["news"] })];
+  // From before it had heard the second message, on the way for as long.
+  edge.events?.positions(new Map([["news", first]]));
+  edge.events?.roll(records, "missing", true);
+  expect(edge.fills).toEqual([]);
+  edge.events?.positions(new Map([["news", second]]));
+  edge.events?.roll(records, "all", true);
+  expect(edge.fills.flatMap(({ start }) => start.missed)).toEqual([]);
+  expect((await host.live("room")).socketCount).toBe(1);
+});

@@ -141,4 +141,18 @@ export const regressions: readonly Regression[] = [
     faultsEndMs: 27000,
     faults: [{ atMs: 5610.2, kind: "freeze", host: "ams-2", forMs: 10286 }],
   },
+  {
+    name: "an edge that tells where its listeners are while the object sleeps, and wakes",
+    why: "What it said before it heard the roll call was taken for the answer, and it was sent what it had by then (host/attached-edge.ts).",
+    seed: 207713,
+    faultsEndMs: 27000,
+    faults: [
+      { atMs: 2500, kind: "cut", from: "iad-1", to: "ams-2", forMs: 930, bothWays: true },
+      { atMs: 5680.8, kind: "cut", from: "iad-1", to: "nrt-3", forMs: 906, bothWays: false },
+      { atMs: 12175.1, kind: "cut", from: "iad-1", to: "nrt-3", forMs: 11748, bothWays: true },
+      { atMs: 12931.5, kind: "cut", from: "iad-1", to: "iad-4", forMs: 6383, bothWays: true },
+      { atMs: 13077.5, kind: "cut", from: "directory", to: "iad-1", forMs: 3887, bothWays: true },
+      { atMs: 17923.2, kind: "cut", from: "ams-2", to: "nrt-3", forMs: 10147, bothWays: false },
+    ],
+  },
 ];
