@@ -42,7 +42,7 @@ export const slowLoris: Scenario = {
   name: "slow-loris",
   about: "2,000 heads and 1,000 bodies of which a few bytes come each second",
   expected: ["lost", "429 queue_full"],
-  floors: ({ size }) => ({ "connections at the host": size(2700, 90) }),
+  floors: ({ size }) => ({ "connections at the host": size(2000, 50) }),
   growth: (stage) => ({
     mebibytes: stage.size(128, 64),
     because: "3,000 connections with at most 16 KiB of a head or of a body, and 64 MiB",
