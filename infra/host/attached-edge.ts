@@ -112,6 +112,12 @@ export class AttachedEdge implements EdgeEvents, TopicEdge {
     if (!this.#isUntold) this.#catchUp(activation);
   }
 
+  /** The object sleeps. Who has not told its sockets by then is waited for: they may lack what was said meanwhile. */
+  fellAsleep(): void {
+    if (this.#isUntold) this.#isAwaited = true;
+    this.depopulate();
+  }
+
   /** The object sleeps, moves or is over: nothing of its sockets is left here, and they stay open. */
   depopulate(): void {
     this.#sockets.clear();

@@ -186,7 +186,7 @@ export class ObjectEdges implements AttachedObject {
     this.#isWaking = false;
     this.#activation = undefined;
     for (const attached of this.#byProcess.values()) {
-      attached.depopulate();
+      attached.fellAsleep();
       attached.port.asleep();
     }
     if (this.isWaiting || this.#hasLostSockets) this.wake();

@@ -467,6 +467,22 @@ test("H10 a roll that an edge tells on its next channel settles a roll call whos
   expect(carrier.sent).toHaveLength(1);
 });
 
+test("H10 an object that fell asleep before an edge had told its sockets wakes once it has", async () => {
+  const { host, edge } = await asleep([]);
+  edge.records = undefined;
+  const woken = host.live("room");
+  await host.clock.advance(2100);
+  await woken;
+  await host.clock.advance(5000);
+  expect(host.table.asleep).toBe(1);
+  edge.records = [recordOf(1)];
+  edge.events?.roll(edge.records, "all", true);
+  await host.clock.advance(100);
+  expect(host.table.live("room/a")?.socketCount).toBe(1);
+  await host.clock.advance(5000);
+  expect(host.table.asleep).toBe(1);
+});
+
 test("H10 T4 what an edge told before it heard a roll call is not taken for the answer to that", async () => {
   const host = new ObjectHost(
     object("room", { idleAfterMs: 1000, topics: { news: { history: { count: 100, ageMs: 600_000 } } } })

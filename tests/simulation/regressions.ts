@@ -155,4 +155,22 @@ export const regressions: readonly Regression[] = [
       { atMs: 17923.2, kind: "cut", from: "ams-2", to: "nrt-3", forMs: 10147, bothWays: false },
     ],
   },
+  {
+    name: "an edge that answers a roll call once the object has fallen asleep again",
+    why: "Nobody knew of its sockets before something else woke the object (host/attached-edge.ts).",
+    seed: 400612,
+    faultsEndMs: 27000,
+    faults: [
+      { atMs: 2500, kind: "freeze", host: "ams-2", forMs: 1032 },
+      { atMs: 5546.2, kind: "freeze", host: "iad-1", forMs: 8126 },
+      { atMs: 6289.5, kind: "break", host: "iad-1" },
+      { atMs: 8987.8, kind: "cut", from: "nrt-3", to: "ams-2", forMs: 9809, bothWays: true },
+      { atMs: 10946.6, kind: "cut", from: "nrt-3", to: "ams-2", forMs: 16314, bothWays: true },
+      { atMs: 15648.1, kind: "freeze", host: "ams-2", forMs: 2238 },
+      { atMs: 18966.6, kind: "freeze", host: "ams-2", forMs: 354 },
+      { atMs: 19343.1, kind: "freeze", host: "iad-1", forMs: 3018 },
+      { atMs: 19596.6, kind: "isolation", host: "iad-1", slowMs: 4529, delayMs: 1488, forMs: 12092 },
+      { atMs: 23044, kind: "cut", from: "ams-2", to: "iad-1", forMs: 12955, bothWays: false },
+    ],
+  },
 ];
