@@ -307,22 +307,22 @@ export class LeaseLine {
     if (!life.isValid()) return false;
     batch.writes.note(answer.refused);
     batch.moves.tell(life.id, answer.leases);
+    const refusal = refusalOf(answer);
     // A host that drains goes on with what is its own, as with what has just moved there, and with what it adopts.
-    const isDraining = answer.outcome === "draining";
+    const refusalOfOwn = answer.outcome === "draining" ? undefined : refusal;
     for (const [key, entry] of batch.acquire) {
       const lease = answer.leases.get(key);
       const isOwn = lease?.session === life.id;
-      const refusal = isOwn && isDraining && entry.item.when === "mine" ? undefined : refusalOf(answer);
-      if (isOwn && (refusal !== undefined || entry.waiters.size === 0)) {
+      const why = isOwn && entry.item.when === "mine" ? refusalOfOwn : refusal;
+      if (isOwn && (why !== undefined || entry.waiters.size === 0)) {
         // Ours, and nobody here will serve it. Whoever asks again by now is behind this release in the line.
         this.release({ object: entry.item.object, epoch: lease.epoch });
       }
       const { load } = entry.item;
       const loaded = load ? { loaded: answer.loaded.get(key) ?? nothingStored } : {};
-      this.#tell(entry, lease && { ...lease, ...loaded }, refusal);
+      this.#tell(entry, lease && { ...lease, ...loaded }, why);
     }
-    for (const [key, entry] of batch.adopt)
-      this.#tell(entry, answer.leases.get(key), isDraining ? undefined : refusalOf(answer));
+    for (const [key, entry] of batch.adopt) this.#tell(entry, answer.leases.get(key), refusalOfOwn);
     return true;
   }
 
