@@ -1,4 +1,5 @@
 import { expect } from "bun:test";
+import type { HeldLease } from "../../infra/lease/directory.ts";
 import type { ObjectRef } from "../../infra/lib/object-ref.ts";
 import { noMessages } from "../../infra/lease/stored-objects.ts";
 import { until } from "../support/wait.ts";
@@ -13,11 +14,8 @@ export function forgetting(schedule: Schedule): void {
   schedule(
     "L2 a lease that was given up is forgotten, and whoever takes the object then has a higher epoch",
     async (cluster) => {
-      const object = newObject();
       const [host, other] = [await cluster.host(), await cluster.host()];
-      const { epoch } = wonBy(host, await host.acquire(object));
-      await host.commit({ release: [{ object, epoch }] });
-      await forgotten(host, object);
+      const { object, epoch } = await hadAndForgotten(host);
       const again = wonBy(other, await other.acquire(object));
       expect(again.epoch).toBeGreaterThan(epoch);
       expect(again.former).toBe("");
@@ -45,11 +43,8 @@ export function forgetting(schedule: Schedule): void {
   schedule(
     "L2 L4 what comes late under a lease that is forgotten does nothing, also once the object has another",
     async (cluster) => {
-      const object = newObject();
       const [old, next] = [await cluster.host(), await cluster.host()];
-      const { epoch } = wonBy(old, await old.acquire(object));
-      await old.commit({ release: [{ object, epoch }] });
-      await forgotten(old, object);
+      const { object, epoch } = await hadAndForgotten(old);
       const late = {
         release: [{ object, epoch }],
         adopt: [{ object, fromSession: old.session, fromEpoch: epoch }],
@@ -119,6 +114,15 @@ export function forgetting(schedule: Schedule): void {
 }
 
 const nothingElse = { clears: false, alarms: new Map(), messages: noMessages };
+
+/** A lease that the host had and gave up, and that is forgotten. */
+async function hadAndForgotten(host: TestHost): Promise<HeldLease> {
+  const object = newObject();
+  const { epoch } = wonBy(host, await host.acquire(object));
+  await host.commit({ release: [{ object, epoch }] });
+  await forgotten(host, object);
+  return { object, epoch };
+}
 
 async function forgotten(host: TestHost, object: ObjectRef): Promise<void> {
   await until(`the lease of ${object.key} is forgotten`, async () => {

@@ -8,7 +8,7 @@ import { objectRef } from "../../infra/lib/object-ref.ts";
 import channel from "../../objects/channel.ts";
 import { until } from "../support/wait.ts";
 import { FakeSession } from "./fake-lease.ts";
-import { connectTo, fetchFrom, ObjectHost, post } from "./object-host.ts";
+import { connectTo, endSession, fetchFrom, ObjectHost, post } from "./object-host.ts";
 
 const box = () => object("box", { state: () => ({ count: 0 }) }).post("/", ({ state }) => ++state.count);
 
@@ -258,20 +258,12 @@ test("H1 an object whose stop breaks is gone all the same, and the next event st
 
 // -- the next session (L1), what the directory lost (L9)
 
-async function endSession(host: ObjectHost): Promise<FakeSession> {
-  const ended = host.leases.session;
-  ended.end();
-  host.table.suspendAll();
-  host.leases.session = new FakeSession("session-2");
-  return ended;
-}
-
 test("H6 L1 what nobody took goes on under the next session, with its state and a new epoch", async () => {
   const host = new ObjectHost(box());
   const activation = await host.live("box");
   await fetchFrom(activation, "/", post);
   const [before] = [...host.table.held()];
-  const ended = await endSession(host);
+  const ended = endSession(host);
   expect([...host.table.held()]).toEqual([]);
   expect(host.table.live("box/a")).toBeUndefined();
   expect(() => host.table.checkNotWaiting(activation.ref)).toThrow("waits to have its lease confirmed");
@@ -288,7 +280,7 @@ test("H6 L1 what somebody took meanwhile ends, and its sockets stay open for the
   const host = new ObjectHost(object("room").ws("/live", { message: () => undefined }));
   const activation = await host.live("room");
   const { carrier } = await connectTo(activation);
-  await endSession(host);
+  endSession(host);
   host.leases.elsewhere.set("room/a", "session-of-another");
   await host.table.adoptAll();
   expect(activation.phase).toMatchObject({ name: "over", cause: { code: "session_over" } });
@@ -299,7 +291,7 @@ test("H6 L1 what somebody took meanwhile ends, and its sockets stay open for the
 test("H6 L1 when the next session ends as well, what is suspended waits for the one after it", async () => {
   const host = new ObjectHost(box());
   await fetchFrom(await host.live("box"), "/", post);
-  await endSession(host);
+  endSession(host);
   host.leases.session.end();
   await host.table.adoptAll();
   expect(host.log.entries.map(({ event }) => event)).toContain("adoption.failed");
@@ -313,7 +305,7 @@ test("H6 L1 a session that ends while onStart runs: the next one adopts the acti
   const host = new ObjectHost(object("box", { onStart: () => start.promise }).get("/", () => "ok"));
   const started = host.live("box");
   await until("it starts", () => host.table.size === 1);
-  const ended = await endSession(host);
+  const ended = endSession(host);
   await host.table.adoptAll();
   start.resolve();
   const activation = await started;
@@ -335,7 +327,7 @@ test("H6 L1 a start that nobody could adopt is over: nothing of it goes on in th
   );
   const refused = host.live("box").catch((thrown) => thrown);
   await until("it starts", () => host.table.size === 1);
-  await endSession(host);
+  endSession(host);
   host.leases.session.end();
   start.resolve();
   expect(await refused).toMatchObject({ code: "session_over" });
@@ -387,7 +379,7 @@ test("a reload carries state that is a Map over as well", async () => {
 test("a reload that could not stop an object carries nothing over: the object itself goes on", async () => {
   const host = new ObjectHost(box());
   const activation = await host.live("box");
-  await endSession(host);
+  endSession(host);
   await host.table.reload("box");
   await host.table.adoptAll();
   await fetchFrom(activation, "/", post);
@@ -410,7 +402,7 @@ test("L1 state that a reload carries over is dropped with the lease that kept it
   const host = new ObjectHost(box());
   await fetchFrom(await host.live("box"), "/", post);
   await host.table.reload("box");
-  await endSession(host);
+  endSession(host);
   expect(await (await fetchFrom(await host.live("box"), "/", post)).text()).toBe("1");
 });
 

@@ -1,21 +1,12 @@
 import { expect, test } from "bun:test";
 import { object } from "stateful-objects";
-import { FakeSession } from "./fake-lease.ts";
-import { fetchFrom, ObjectHost, post } from "./object-host.ts";
+import { endSession, fetchFrom, ObjectHost, post } from "./object-host.ts";
 
 const box = () =>
   object("box", { state: () => ({ count: 0 }), idleAfterMs: 600_000 }).post(
     "/",
     ({ state }) => ++state.count,
   );
-
-function endSession(host: ObjectHost, next = "session-2"): FakeSession {
-  const ended = host.leases.session;
-  ended.end();
-  host.table.suspendAll();
-  host.leases.session = new FakeSession(next);
-  return ended;
-}
 
 test("H6 L1 what the directory did not settle is asked for again until it is, and the rest goes on at once", async () => {
   const host = new ObjectHost(box());

@@ -8,8 +8,7 @@ import { heldEventsMax } from "../../infra/host/attached-edge.ts";
 import type { HostRecord } from "../../infra/lease/directory.ts";
 import { StatefulError } from "../../infra/lib/errors.ts";
 import type { Channel } from "../../infra/link/link.ts";
-import { FakeSession } from "./fake-lease.ts";
-import { connectTo, FakeCarrier, FakeEdge, fetchFrom, ObjectHost, post } from "./object-host.ts";
+import { connectTo, endSession, FakeCarrier, FakeEdge, fetchFrom, ObjectHost, post } from "./object-host.ts";
 import { TwoHosts } from "./two-hosts.ts";
 
 async function settled(hosts: TwoHosts): Promise<void> {
@@ -161,9 +160,7 @@ test("L7 and whoever asks is served here as soon as the primary says that it is 
 for (const former of ["session-1", "somebody.1"])
   test(`L7 L1 an arrival whose host's session has ended is followed where the lease was that one's: it was ${former}'s`, async () => {
     const { host, leases, table, clock, ref } = await inDoubt();
-    leases.session.end();
-    leases.session = new FakeSession("session-2");
-    host.stores.session = "session-2";
+    endSession(host);
     leases.elsewhere.delete(ref.key);
     leases.former = former;
     const isOurs = former === "session-1";
@@ -176,9 +173,7 @@ for (const former of ["session-1", "somebody.1"])
 
 test("L7 L9 what was on its way when the directory lost memory is not followed", async () => {
   const { host, leases, table, clock, ref } = await inDoubt();
-  leases.session.end();
-  leases.session = new FakeSession("session-2");
-  host.stores.session = "session-2";
+  endSession(host);
   leases.elsewhere.delete(ref.key);
   leases.former = "session-1";
   const adopted = table.adoptAll(true);
@@ -191,9 +186,8 @@ test("L7 L9 what was on its way when the directory lost memory is not followed",
 });
 
 test("L7 nor for longer than a few seconds where the directory gives it to nobody", async () => {
-  const { leases, table, clock, ref } = await inDoubt();
-  leases.session.end();
-  leases.session = new FakeSession("session-2");
+  const { host, leases, table, clock, ref } = await inDoubt();
+  endSession(host);
   const refused = Promise.reject(new StatefulError("directory_unavailable", "To nobody."));
   refused.catch(() => undefined);
   leases.held = refused;

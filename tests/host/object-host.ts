@@ -25,7 +25,7 @@ import { UpgradeSlot } from "../../infra/object/event.ts";
 import type { AnyObjectClass } from "../../infra/object/object.ts";
 import type { SocketData } from "../../infra/object/socket-message.ts";
 import { VirtualClock } from "../support/virtual-clock.ts";
-import { FakeLeases } from "./fake-lease.ts";
+import { FakeLeases, FakeSession } from "./fake-lease.ts";
 import { FakeStores } from "./fake-stores.ts";
 import type { TopicMessage, TopicStart } from "../../infra/topics/topic-message.ts";
 
@@ -119,6 +119,15 @@ export class ObjectHost {
     if (taken instanceof Activation) return taken;
     throw new Error(`${className}/${id} is with ${taken.session}`);
   }
+}
+
+/** The session of the host ends, and its next is open: what lived waits for that to adopt it. Returns the one that has ended. */
+export function endSession(host: ObjectHost, next = "session-2"): FakeSession {
+  const ended = host.leases.session;
+  ended.end();
+  host.table.suspendAll();
+  host.leases.session = new FakeSession(next);
+  return ended;
 }
 
 const nobody: CallObject = async () => new Response("nobody is there to be called", { status: 503 });

@@ -127,28 +127,20 @@ export const board = object("board", {
 );
 
 /** Says back what its sockets say. */
-export const talk = object("talk", { state: () => ({ heard: 0 }), idleAfterMs: 1_500 }).ws("/live", {
-  body: t.String(),
-  message(ws, text) {
-    witness.accepted(`talk/${ws.data.objectId}`, ws.data.host.id);
-    ws.data.state.heard += 1;
-    ws.send(text);
-  },
-});
+function echo(name: string, redeliver: boolean) {
+  return object(name, { state: () => ({ heard: 0 }), idleAfterMs: 1_500, redeliver }).ws("/live", {
+    body: t.String(),
+    message(ws, text) {
+      witness.accepted(`${name}/${ws.data.objectId}`, ws.data.host.id);
+      ws.data.state.heard += 1;
+      ws.send(text);
+    },
+  });
+}
 
-/** The same, of a class that wants to hear again what a lost owner had not handled. */
-export const insist = object("insist", {
-  state: () => ({ heard: 0 }),
-  idleAfterMs: 1_500,
-  redeliver: true,
-}).ws("/live", {
-  body: t.String(),
-  message(ws, text) {
-    witness.accepted(`insist/${ws.data.objectId}`, ws.data.host.id);
-    ws.data.state.heard += 1;
-    ws.send(text);
-  },
-});
+const talk = echo("talk", false);
+/** Wants to hear again what a lost owner had not handled. */
+const insist = echo("insist", true);
 
 /** Rings, and remembers durably what has rung. */
 const chime = object("chime", {

@@ -2,10 +2,10 @@ import type { SeededRandom } from "../../support/seeded-random.ts";
 import type { AlarmCheck } from "../checks/alarm-check.ts";
 import type { Place } from "../world/connection.ts";
 import type { World } from "../world/world.ts";
-import { isRefusal, parsed } from "./caller.ts";
+import { Asker } from "./asker.ts";
+import { isRefusal } from "./caller.ts";
 
 const pauseMaxMs = 1_600;
-const patienceMs = 9_000;
 const delayMs = { min: 200, max: 9_000 };
 const readPauseMs = 400;
 
@@ -20,12 +20,13 @@ export interface AlarmSetterSetup {
 /** A client that has objects set alarms, each under a name of its own, and reads in the end which have rung. */
 export class AlarmSetter {
   readonly #setup: AlarmSetterSetup;
+  readonly #asker: Asker;
   #count = 0;
-  #open = 0;
   #isStopped = false;
 
   constructor(setup: AlarmSetterSetup) {
     this.#setup = setup;
+    this.#asker = new Asker(setup);
   }
 
   start(): void {
@@ -36,7 +37,7 @@ export class AlarmSetter {
   }
   /** Whether it waits for nothing. */
   get isIdle(): boolean {
-    return this.#open === 0;
+    return this.#asker.isIdle;
   }
 
   #later(): void {
@@ -74,22 +75,9 @@ export class AlarmSetter {
   }
 
   #ask(host: string, request: Request, told: (status: number, answer: unknown) => void): void {
-    const { world, place } = this.#setup;
-    let isOver = false;
-    this.#open += 1;
-    const once = (status: number, answer: unknown) => {
-      if (isOver) return;
-      isOver = true;
-      this.#open -= 1;
-      cancel();
-      world.scheduler.note(`${request.url} ${status}`);
+    this.#asker.ask(host, request, (status, answer) => {
+      this.#setup.world.scheduler.note(`${request.url} ${status}`);
       told(status, answer);
-    };
-    const cancel = world.scheduler.after(patienceMs, place.process, () => once(0, undefined));
-    world.connect(place, host, request, {
-      opened: (end) => end.close(1002, ""),
-      answered: (status, body) => once(status, parsed(body)),
-      failed: () => once(0, undefined),
     });
   }
 }

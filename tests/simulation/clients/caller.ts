@@ -4,9 +4,8 @@ import type { Operation, Outcome, Question } from "../checks/history.ts";
 import type { MemoCheck } from "../checks/memo-check.ts";
 import type { Place } from "../world/connection.ts";
 import type { World } from "../world/world.ts";
+import { Asker } from "./asker.ts";
 
-/** How long a client waits for an answer before it takes the outcome for unknown. */
-const patienceMs = 9_000;
 const addedMax = 1_000_000;
 
 export interface CallerSetup {
@@ -24,15 +23,16 @@ export interface CallerSetup {
 /** A client that asks one thing after the other, each at any host, and writes down what it was told. */
 export class Caller {
   readonly #setup: CallerSetup;
+  readonly #asker: Asker;
   /** What each sum was when it last heard of it. */
   readonly #totals = new Map<string, number>();
   #host: string | undefined;
   #count = 0;
   #isStopped = false;
-  #open = 0;
 
   constructor(setup: CallerSetup) {
     this.#setup = setup;
+    this.#asker = new Asker(setup);
   }
 
   start(): void {
@@ -43,7 +43,7 @@ export class Caller {
   }
   /** Whether it waits for nothing. */
   get isIdle(): boolean {
-    return this.#open === 0;
+    return this.#asker.isIdle;
   }
 
   #later(): void {
@@ -79,7 +79,7 @@ export class Caller {
 
   /** Everything that was ever applied to a sum, in its order; undefined where that cannot be had. */
   readAll(key: string, host: string, told: (applied: readonly string[] | undefined) => void): void {
-    this.#request(key, host, { kind: "read" }, (status, body) => {
+    this.#asker.ask(host, requestOf(host, key, { kind: "read" }), (status, body) => {
       told(status === 200 ? (body as { applied: string[] }).applied : undefined); // by our own class
     });
   }
@@ -87,7 +87,7 @@ export class Caller {
   #countUp(key: string, host: string): void {
     const { memos, world } = this.#setup;
     const op = this.#nextOp();
-    this.#request(key, host, { kind: "add", op, by: 1 }, (status, body) => {
+    this.#asker.ask(host, requestOf(host, key, { kind: "add", op, by: 1 }), (status, body) => {
       if (status === 200) memos.counted(key, body as { life: string; count: number }); // by our own class
       world.scheduler.note(`${key} ${status}`);
       this.#later();
@@ -97,7 +97,8 @@ export class Caller {
   #publish(key: string, host: string): void {
     const { published, random, world } = this.#setup;
     const op = this.#nextOp();
-    this.#request(key, host, { kind: "add", op, by: random.between(1, addedMax) }, (status) => {
+    const question = { kind: "add", op, by: random.between(1, addedMax) } as const;
+    this.#asker.ask(host, requestOf(host, key, question), (status) => {
       if (status === 200) published.push(op);
       world.scheduler.note(`${key} ${status}`);
       this.#later();
@@ -119,32 +120,7 @@ export class Caller {
   }
 
   #send(key: string, host: string, question: Question, told: (outcome: Outcome) => void): void {
-    this.#request(key, host, question, (status, body) => told(outcomeOf(status, body)));
-  }
-
-  /** @param told the status, 0 where there was none */
-  #request(
-    key: string,
-    host: string,
-    question: Question,
-    told: (status: number, body: unknown) => void,
-  ): void {
-    const { world, place } = this.#setup;
-    let isOver = false;
-    this.#open += 1;
-    const once = (status: number, body: unknown) => {
-      if (isOver) return;
-      isOver = true;
-      this.#open -= 1;
-      cancel();
-      told(status, body);
-    };
-    const cancel = world.scheduler.after(patienceMs, place.process, () => once(0, undefined));
-    world.connect(place, host, requestOf(host, key, question), {
-      opened: (end) => end.close(1002, ""),
-      answered: (status, body) => once(status, parsed(body)),
-      failed: () => once(0, undefined),
-    });
+    this.#asker.ask(host, requestOf(host, key, question), (status, body) => told(outcomeOf(status, body)));
   }
 }
 
@@ -156,14 +132,6 @@ function requestOf(host: string, key: string, question: Question): Request {
   // As on a connection: a body whose length is not known is a stream, which its object waits for after it has taken the event.
   const headers = { "content-type": "application/json", "content-length": String(text.length) };
   return new Request(`${url}/${kind}`, { method: "POST", headers, body: text });
-}
-
-export function parsed(body: string): unknown {
-  try {
-    return JSON.parse(body);
-  } catch {
-    return undefined; // what is no JSON is no answer of ours
-  }
 }
 
 /** Refused is what the table of errors promises to be so: the handler did not run. */
